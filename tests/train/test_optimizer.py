@@ -1,0 +1,86 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from posttrain_jax.train import optimizer
+
+
+def tree(fill=1.0):
+    shapes = {
+        "embedding": (6, 4),
+        "blocks": {"attention_norm": (2, 4), "query": (2, 4, 8), "query_bias": (2, 8), "output": (2, 8, 4)},
+        "final_norm": (4,),
+    }
+    return jax.tree.map(lambda s: jnp.full(s, fill), shapes, is_leaf=lambda s: isinstance(s, tuple))
+
+
+def normal(like, seed=0):
+    leaves, treedef = jax.tree.flatten(like)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return treedef.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
+def step(config, params, grads):
+    opt = optimizer.make_optimizer(config)
+    with jax.numpy_dtype_promotion("standard"):
+        return opt.update(grads, opt.init(params), params)[0]
+
+
+def test_schedules_by_hand():
+    rate = optimizer.Cosine(peak=1.0, total_steps=14, warmup_steps=4, final_fraction=0.2).rate()
+    values = [float(rate(i)) for i in range(20)]
+    np.testing.assert_allclose(values[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(values[9], 0.6, rtol=1e-6)  # half way down: the mean of 1 and 0.2
+    np.testing.assert_allclose(values[14:], 0.2, rtol=1e-6)
+    assert float(optimizer.Constant(peak=0.5).rate()(0)) == 0.5
+    assert float(optimizer.Constant(peak=0.5, warmup_steps=1).rate()(0)) == 0.25
+
+
+def test_schedule_without_descent_is_refused():
+    with pytest.raises(ValueError, match="below total_steps=5"):
+        optimizer.Cosine(peak=1.0, total_steps=5, warmup_steps=5)
+
+
+def test_first_adamw_step_is_minus_the_rate_times_the_sign():
+    grads = normal(tree())
+    updates = step(optimizer.AdamW(optimizer.Constant(0.1), max_grad_norm=None), tree(), grads)
+    for u, g in zip(jax.tree.leaves(updates), jax.tree.leaves(grads), strict=True):
+        np.testing.assert_allclose(u, -0.1 * jnp.sign(g), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [optimizer.AdamW, optimizer.Lion, optimizer.Muon])
+def test_weight_decay_leaves_norms_and_biases_alone(kind):
+    zeros = jax.tree.map(jnp.zeros_like, tree())
+    updates = step(kind(optimizer.Constant(0.1), weight_decay=0.5), tree(), zeros)
+    shrunk = jax.tree.map(lambda u: bool(jnp.allclose(u, -0.05, atol=1e-6)), updates)
+    untouched = jax.tree.map(lambda u: bool(jnp.all(u == 0)), updates)
+    assert shrunk["embedding"] and shrunk["blocks"]["query"] and shrunk["blocks"]["output"]
+    assert untouched["final_norm"] and untouched["blocks"]["attention_norm"] and untouched["blocks"]["query_bias"]
+
+
+def test_clipping_is_by_the_global_norm():
+    grads = jax.tree.map(lambda g: 100 * g, normal(tree()))
+    config = optimizer.Lion(optimizer.Constant(1.0), max_grad_norm=1.0)
+    clip = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.sgd(1.0))
+    updates, _ = clip.update(grads, clip.init(tree()))
+    np.testing.assert_allclose(optax.tree.norm(updates), 1.0, rtol=1e-5)
+    # the clipped direction is the gradient's own, so Lion's first step does not change
+    clipped, free = step(config, tree(), grads), step(optimizer.Lion(optimizer.Constant(1.0)), tree(), grads)
+    assert all(bool(jnp.all(a == b)) for a, b in zip(jax.tree.leaves(clipped), jax.tree.leaves(free), strict=True))
+
+
+def test_muon_treats_each_layer_as_a_matrix():
+    grads = normal(tree())
+    config = optimizer.Muon(optimizer.Constant(1.0), max_grad_norm=None)
+    updates = step(config, tree(), grads)
+    for name in ("query", "output"):
+        for layer in range(2):
+            alone = {"blocks": {name: grads["blocks"][name][layer]}}
+            expected = step(config, jax.tree.map(jnp.ones_like, alone), alone)["blocks"][name]
+            np.testing.assert_allclose(updates["blocks"][name][layer], expected, rtol=2e-3, atol=2e-4)
+            singular = jnp.linalg.svd(updates["blocks"][name][layer], compute_uv=False)
+            # orthogonalised: all singular values near consistent_rms * sqrt(max(in, out))
+            assert 0.5 < singular.min() / (0.2 * 8**0.5) and singular.max() / (0.2 * 8**0.5) < 1.5
+    np.testing.assert_allclose(updates["embedding"], -jnp.sign(grads["embedding"]), rtol=1e-3)  # adam's first step
