@@ -1,0 +1,239 @@
+"""The decoder: stacked layers under one scan, and one code path for prompts, sampling and training.
+
+Weights are stored `[in, out]`, layers stacked on the first axis. Axes: P rows, G completions, T tokens, S prompt
+positions, C positions of the own cache, L layers, K key heads, R query heads per key head, D width, hd width of a head.
+"""
+
+import math
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Float, Int
+
+from posttrain_jax import types
+from posttrain_jax.models import attention, config, rotary, sharding
+
+ROWS = Spec(sharding.ROWS)
+
+
+@types.struct
+class PromptCache:
+    """Keys and values of encoded prompts, shared by the completions of a row."""
+
+    keys: Float[Array, "L P K S hd"]
+    values: Float[Array, "L P K S hd"]
+    lengths: Int[Array, "P"]
+
+
+@types.struct
+class OwnCache:
+    """Keys and values of the completions' own tokens."""
+
+    keys: Float[Array, "L P K G C hd"]
+    values: Float[Array, "L P K G C hd"]
+
+
+class Block(nnx.Module):
+    """The parameters of all layers, stacked; inside the scan, of one."""
+
+    def __init__(self, model: config.ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs):
+        layers, width, mlp = model.num_layers, model.hidden_size, model.mlp_size
+        heads, kv_heads = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+        depth = 1 / math.sqrt(2 * layers)  # keeps the residual stream's variance of order one at any depth
+
+        def matrix(inner: int, outer: int, scale: float = 1.0) -> nnx.Param:
+            draw = jax.random.normal(rngs.params(), (layers, inner, outer), jnp.float32)
+            return nnx.Param((draw * (scale / math.sqrt(inner))).astype(dtype))
+
+        def ones(size: int) -> nnx.Param:
+            return nnx.Param(jnp.ones((layers, size), dtype))
+
+        def bias(present: bool, size: int) -> nnx.Param | None:
+            return nnx.Param(jnp.zeros((layers, size), dtype)) if present else None
+
+        self.attention_norm, self.mlp_norm = ones(width), ones(width)
+        self.query, self.key, self.value = matrix(width, heads), matrix(width, kv_heads), matrix(width, kv_heads)
+        self.output = matrix(heads, width, depth)
+        self.gate, self.up, self.down = matrix(width, mlp), matrix(width, mlp), matrix(mlp, width, depth)
+        self.query_norm = ones(model.head_dim) if model.qk_norm else None
+        self.key_norm = ones(model.head_dim) if model.qk_norm else None
+        self.query_bias = bias(model.attention_bias, heads)
+        self.key_bias = bias(model.attention_bias, kv_heads)
+        self.value_bias = bias(model.attention_bias, kv_heads)
+        self.output_bias = bias(model.output_bias, width)
+        self.gate_bias, self.up_bias = bias(model.mlp_bias, mlp), bias(model.mlp_bias, mlp)
+        self.down_bias = bias(model.mlp_bias, width)
+
+
+class Decoder(nnx.Module):
+    """Token ids in, hidden states out; the vocabulary head is applied by `head.token_stats` or the sampler."""
+
+    def __init__(self, model: config.ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs):
+        vocab, width = model.vocab_size, model.hidden_size
+        self.embedding = nnx.Param((jax.random.normal(rngs.params(), (vocab, width)) * 0.02).astype(dtype))
+        self.blocks = Block(model, dtype, rngs)
+        self.final_norm = nnx.Param(jnp.ones((width,), dtype))
+        head = jax.random.normal(rngs.params(), (width, vocab)) / math.sqrt(width)
+        self.head = None if model.tie_embeddings else nnx.Param(head.astype(dtype))
+
+
+@runtime_checkable
+class Setup(Protocol):
+    """What is fixed about a model beside its parameters (`LanguageModel` has it)."""
+
+    @property
+    def compute(self) -> config.Compute:
+        """Precision and memory."""
+        ...
+
+    @property
+    def config(self) -> config.ModelConfig:
+        """Architecture."""
+        ...
+
+    @property
+    def mesh(self) -> Mesh:
+        """Where it runs."""
+        ...
+
+    @property
+    def rules(self) -> sharding.Rules:
+        """Which dimension lies on which mesh axis."""
+        ...
+
+    @property
+    def attend(self) -> attention.Attention:
+        """The attention implementation."""
+        ...
+
+
+def run(
+    setup: Setup,
+    decoder: Decoder,
+    tokens: Int[Array, "P G T"],
+    cache: PromptCache,
+    own: OwnCache | None,
+    start: Int[Array, ""],
+    *,
+    emit: bool,
+):
+    """Run `tokens` at positions `start`, `start + 1`, ... behind the cached prompts.
+
+    Without an own cache, the tokens are all there is; with one, their keys join it.
+
+    Returns:
+        Hidden states `[P, G, T, D]` after the final norm, the own cache, and (if `emit`) the tokens' keys and values of
+        every layer, `[L, P, K, G, T, hd]` each, as a prompt's cache needs them.
+    """
+    positions = cache.lengths[:, None, None] + start + jnp.arange(tokens.shape[2])[None, None]
+    angles = rotary.angles(positions, setup.config)
+    graphdef, stacked = nnx.split(decoder.blocks)
+
+    def body(carry, part):
+        residual, own = carry
+        weights, prompt_keys, prompt_values, index = part
+        block = nnx.merge(graphdef, weights)
+        query, keys, values = _project(setup, block, residual, angles)
+        emitted = (keys, values) if emit else None
+        if own is not None:
+            own = _append(own, keys, values, index, start)
+            keys, values = (lax.dynamic_index_in_dim(x, index, 0, keepdims=False) for x in (own.keys, own.values))
+        mixed = _attend(setup, query, prompt_keys, prompt_values, keys, values, cache.lengths, start)
+        return (_mlp(setup, block, residual, mixed), own), emitted
+
+    if setup.compute.remat:
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        body = jax.checkpoint(body, prevent_cse=False, policy=policy)
+    carry = (_embed(setup, decoder.embedding[...], tokens), own)
+    parts = (stacked, cache.keys, cache.values, jnp.arange(setup.config.num_layers, dtype=jnp.int32))
+    (residual, own), emitted = lax.scan(body, carry, parts)
+    hidden = _norm(residual, decoder.final_norm[...], setup.config.norm_eps).astype(setup.compute.dtype)
+    return hidden, own, emitted
+
+
+def _embed(setup: Setup, table, tokens) -> Float[Array, "P G T D"]:
+    """Rows of the table, each device looking up the ids of its slice of the vocabulary."""
+
+    def island(table, tokens):
+        table = sharding.gather_width(table.astype(setup.compute.dtype), setup.rules, axis=1)
+        local = sharding.varying(tokens, "tensor") - lax.axis_index("tensor") * table.shape[0]
+        inside = (local >= 0) & (local < table.shape[0])
+        rows = table[jnp.where(inside, local, 0)]
+        return lax.psum(jnp.where(inside[..., None], rows, 0), "tensor").astype(jnp.float32)
+
+    specs = (setup.rules.spec("embedding", stacked=False), ROWS)
+    return jax.shard_map(island, mesh=setup.mesh, in_specs=specs, out_specs=ROWS)(table, tokens)
+
+
+def _project(setup: Setup, block: Block, residual, angles):
+    """Query `[P, K, G, R, T, hd]`, keys and values `[P, K, G, T, hd]`: normalised, rotated, the query scaled."""
+    model, dtype = setup.config, setup.compute.dtype
+    rows, group, length, width = residual.shape
+    # Weight products see tokens as one axis: the layout that every backend multiplies fastest.
+    x = _norm(residual, block.attention_norm[...], model.norm_eps).astype(dtype).reshape(-1, width)
+
+    def heads(weight, bias, repeat: int):
+        y = _linear(x, weight, bias).reshape(rows, group, length, model.num_kv_heads, repeat, model.head_dim)
+        return sharding.constrain(y, setup.mesh, Spec(sharding.ROWS, None, None, setup.rules.heads))
+
+    query = heads(block.query, block.query_bias, model.num_heads // model.num_kv_heads)
+    key = heads(block.key, block.key_bias, 1)
+    value = heads(block.value, block.value_bias, 1).astype(dtype)
+    if model.qk_norm:
+        query = _norm(query, block.query_norm[...], model.norm_eps)
+        key = _norm(key, block.key_norm[...], model.norm_eps)
+    query = (rotary.rotate(query, angles) * (1 / math.sqrt(model.head_dim))).astype(dtype)
+    key = rotary.rotate(key, angles).astype(dtype)
+    order = (0, 3, 1, 4, 2, 5)
+    return query.transpose(order), key.transpose(order)[:, :, :, 0], value.transpose(order)[:, :, :, 0]
+
+
+def _attend(setup: Setup, *arrays: Array) -> Float[Array, "P K G R T hd"]:
+    """The attention of the setup, each device on its own rows and heads."""
+    heads = Spec(sharding.ROWS, setup.rules.heads)
+    return jax.shard_map(
+        lambda *local: setup.attend(*local, setup.config.sliding_window),
+        mesh=setup.mesh,
+        in_specs=(heads, heads, heads, heads, heads, ROWS, Spec()),
+        out_specs=heads,
+    )(*arrays)
+
+
+def _append(own: OwnCache, keys, values, layer: Int[Array, ""], start: Int[Array, ""]) -> OwnCache:
+    zero = jnp.zeros((), start.dtype)
+    at = (layer.astype(start.dtype), zero, zero, zero, start, zero)
+    return OwnCache(
+        keys=lax.dynamic_update_slice(own.keys, keys[None], at),
+        values=lax.dynamic_update_slice(own.values, values[None], at),
+    )
+
+
+def _mlp(setup: Setup, block: Block, residual, mixed) -> Float[Array, "P G T D"]:
+    """The residual stream after the attention's output and the gated MLP; it stays float32 throughout."""
+    model, dtype, shape = setup.config, setup.compute.dtype, residual.shape
+    mixed = mixed.transpose(0, 2, 4, 1, 3, 5).reshape(-1, model.num_heads * model.head_dim)
+    residual = residual.reshape(-1, shape[-1]) + _linear(mixed, block.output, block.output_bias)
+    residual = sharding.constrain(residual, setup.mesh, ROWS)
+    x = _norm(residual, block.mlp_norm[...], model.norm_eps).astype(dtype)
+    gated = jax.nn.silu(_linear(x, block.gate, block.gate_bias)) * _linear(x, block.up, block.up_bias)
+    gated = sharding.constrain(gated.astype(dtype), setup.mesh, Spec(sharding.ROWS, setup.rules.mlp))
+    residual = residual + _linear(gated, block.down, block.down_bias)
+    return sharding.constrain(residual, setup.mesh, ROWS).reshape(shape)
+
+
+def _linear(x: Float[Array, "N i"], weight: nnx.Param, bias: nnx.Param | None) -> Float[Array, "N o"]:
+    """x @ weight + bias, operands in x's dtype, accumulated in float32."""
+    y = jnp.dot(x, weight[...].astype(x.dtype), preferred_element_type=jnp.float32)
+    return y if bias is None else y + bias[...].astype(jnp.float32)[None]
+
+
+def _norm(x: Float[Array, "..."], scale: Float[Array, "D"], eps: float) -> Float[Array, "..."]:
+    """Root-mean-square normalisation over the last axis, in float32."""
+    x = x.astype(jnp.float32)
+    x = x * lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
+    return x * scale.astype(jnp.float32).reshape((1,) * (x.ndim - 1) + scale.shape)

@@ -1,0 +1,175 @@
+"""A language model as pure functions of a plain tree of parameters.
+
+`LanguageModel` is static (architecture, precision, mesh); parameters travel beside it as nested dicts of arrays. NNX
+exists only inside a traced function: walking its object graph on every step would cost milliseconds.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from posttrain_jax import types
+from posttrain_jax.models import attention, config, decoder, head, sharding
+
+Params = PyTree[Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+    """Everything about a model but its parameters.
+
+    Raises:
+        ValueError: the mesh does not divide a dimension that it cuts.
+    """
+
+    config: config.ModelConfig
+    compute: config.Compute
+    mesh: Mesh
+    rules: sharding.Rules = sharding.TRAINING_RULES
+    attend: attention.Attention = attention.einsum
+
+    def __post_init__(self):
+        sizes = dict(self.mesh.shape)
+        cut = {
+            "vocab_size": (self.config.vocab_size, "tensor"),
+            "num_kv_heads": (self.config.num_kv_heads, "tensor"),
+            "mlp_size": (self.config.mlp_size, "tensor"),
+            "hidden_size": (self.config.hidden_size, "fsdp"),
+        }
+        for name, (size, axis) in cut.items():
+            if size % sizes[axis]:
+                raise ValueError(
+                    f"the mesh axis {axis}={sizes[axis]} does not divide {name}={size}: choose a divisor for {axis}."
+                )
+
+    @property
+    def row_sharding(self) -> NamedSharding:
+        """How every batch array lies: rows (the first axis) over data and fsdp."""
+        return NamedSharding(self.mesh, Spec(sharding.ROWS))
+
+    @property
+    def row_shards(self) -> int:
+        """Into how many parts the mesh cuts the rows of a batch."""
+        return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+
+    def shardings(self) -> PyTree[NamedSharding]:
+        """How each parameter lies on the mesh."""
+
+        def one(path, _):
+            names = [key.key for key in path]
+            return NamedSharding(self.mesh, self.rules.spec(names[-1], stacked=names[0] == "blocks"))
+
+        return jax.tree.map_with_path(one, _abstract(self.config, self.compute)[1])
+
+    def abstract_params(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shape, dtype and sharding of each parameter."""
+        shapes = _abstract(self.config, self.compute)[1]
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, self.shardings())
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """Random parameters, created where they will lie; the same on every mesh."""
+        return jax.jit(functools.partial(_init, self.config, self.compute), out_shardings=self.shardings())(key)
+
+    def encode(self, params: Params, prompts: Int[Array, "P S"], prompt_lengths: Int[Array, "P"]):
+        """Encode each prompt once.
+
+        Returns:
+            The cache that completions attend to, and the hidden state `[P, D]` of each prompt's last token, which
+            predicts the first token of every completion.
+        """
+        model = self.config
+        nothing = jnp.zeros((model.num_layers, prompts.shape[0], model.num_kv_heads, 0, model.head_dim))
+        nothing = nothing.astype(self.compute.dtype)
+        before = decoder.PromptCache(keys=nothing, values=nothing, lengths=jnp.zeros_like(prompt_lengths))
+        hidden, _, (keys, values) = self._run(params, prompts[:, None], before, None, jnp.int32(0), emit=True)
+        last = jnp.take_along_axis(hidden[:, 0], (prompt_lengths - 1)[:, None, None], axis=1)[:, 0]
+        return decoder.PromptCache(keys=keys[:, :, :, 0], values=values[:, :, :, 0], lengths=prompt_lengths), last
+
+    def extend(
+        self,
+        params: Params,
+        cache: decoder.PromptCache,
+        tokens: Int[Array, "P G T"],
+        own: decoder.OwnCache | None = None,
+        start: Int[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "P G T D"], decoder.OwnCache | None]:
+        """Hidden states of tokens behind their prompt: all of a completion, or (with `own`) those from `start` on."""
+        start = jnp.int32(0) if start is None else start
+        hidden, own, _ = self._run(params, tokens, cache, own, start, emit=False)
+        return hidden, own
+
+    def own_cache(self, rows: int, group: int, length: int) -> decoder.OwnCache:
+        """Room for `length` tokens of each completion."""
+        model = self.config
+        shape = (model.num_layers, rows, model.num_kv_heads, group, length, model.head_dim)
+        spec = Spec(None, sharding.ROWS, self.rules.heads)
+        room = sharding.constrain(jnp.zeros(shape, self.compute.dtype), self.mesh, spec)
+        return decoder.OwnCache(keys=room, values=room)
+
+    def hidden(self, params: Params, groups: types.Groups) -> Float[Array, "P G T D"]:
+        """The hidden state that predicts `completions[..., t]`, at t: the one place where sequences are shifted."""
+        cache, last = self.encode(params, groups.prompts, groups.prompt_lengths)
+        # All T tokens run, though the last one predicts nothing: T - 1 would break the block sizes of kernels.
+        hidden, _ = self.extend(params, cache, groups.completions)
+        first = jnp.broadcast_to(last[:, None, None], (*hidden.shape[:2], 1, hidden.shape[-1]))
+        return jnp.concatenate([first, hidden[:, :, :-1]], axis=2)
+
+    def token_stats(
+        self,
+        params: Params,
+        groups: types.Groups,
+        *,
+        temperature: float = 1.0,
+        kept_ids: Int[Array, "P G T k"] | None = None,
+    ) -> types.TokenStats:
+        """Log-probabilities of the completions' tokens and entropies, in nats, 0 outside `completion_mask`.
+
+        Args:
+            temperature: what sampling divided the logits by.
+            kept_ids: the support that truncated sampling drew from; see `Rollout`.
+        """
+        hidden = self.hidden(params, groups)
+        logps, entropy = head.token_stats(
+            (hidden / temperature).astype(hidden.dtype),
+            self.head_weight(params),
+            groups.completions,
+            mesh=self.mesh,
+            rules=self.rules,
+            chunk=self.compute.head_chunk,
+            kept_ids=kept_ids,
+        )
+        mask = groups.completion_mask
+        return types.TokenStats(logps=jnp.where(mask, logps, 0), entropy=jnp.where(mask, entropy, 0))
+
+    def head_weight(self, params: Params) -> Float[Array, "D V"]:
+        """The vocabulary head, which is the embedding where the two are tied."""
+        return params["embedding"].T if self.config.tie_embeddings else params["head"]
+
+    def for_sampling(self, params: Params) -> tuple["LanguageModel", Params]:
+        """The same model with weights in the compute dtype and whole over fsdp: once per call, not once per token."""
+        compute = dataclasses.replace(self.compute, param_dtype=self.compute.dtype, remat=False)
+        sampler = dataclasses.replace(self, compute=compute, rules=sharding.SAMPLING_RULES)
+        weights = jax.tree.map(lambda x: x.astype(self.compute.dtype), params)
+        return sampler, jax.lax.with_sharding_constraint(weights, sampler.shardings())
+
+    def _run(self, params: Params, tokens, cache, own, start, *, emit: bool):
+        graphdef, _ = _abstract(self.config, self.compute)
+        return decoder.run(self, nnx.merge(graphdef, params), tokens, cache, own, start, emit=emit)
+
+
+@functools.lru_cache
+def _abstract(model: config.ModelConfig, compute: config.Compute) -> tuple[nnx.GraphDef, Params]:
+    """The decoder's structure, and its parameters as shapes."""
+    build = functools.partial(decoder.Decoder, model, compute.param_dtype)
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def _init(model: config.ModelConfig, compute: config.Compute, key: Key[Array, ""]) -> Params:
+    return nnx.to_pure_dict(nnx.state(decoder.Decoder(model, compute.param_dtype, nnx.Rngs(key)), nnx.Param))

@@ -1,0 +1,101 @@
+"""Meshes, and the one table that says which dimension of which array lies on which mesh axis."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Float
+
+ROWS = ("data", "fsdp")
+"""Mesh axes that share out the rows of a batch."""
+
+AXES = ("data", "fsdp", "tensor")
+
+PARAM_AXES: dict[str, tuple[str | None, ...]] = {
+    "embedding": ("vocab", "width"),
+    "head": ("width", "vocab"),
+    "final_norm": (None,),
+    "attention_norm": (None,),
+    "mlp_norm": (None,),
+    "query": ("width", "heads"),
+    "key": ("width", "heads"),
+    "value": ("width", "heads"),
+    "output": ("heads", "width"),
+    "query_bias": ("heads",),
+    "key_bias": ("heads",),
+    "value_bias": ("heads",),
+    "output_bias": (None,),
+    "query_norm": (None,),
+    "key_norm": (None,),
+    "gate": ("width", "mlp"),
+    "up": ("width", "mlp"),
+    "down": ("mlp", "width"),
+    "gate_bias": ("mlp",),
+    "up_bias": ("mlp",),
+    "down_bias": (None,),
+}
+"""Logical axes of each parameter, the stacked layer axis left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """Where each logical axis lies: a mesh axis, or None where every device holds it whole."""
+
+    vocab: str | None = "tensor"
+    heads: str | None = "tensor"
+    mlp: str | None = "tensor"
+    width: str | None = "fsdp"
+
+    def spec(self, name: str, *, stacked: bool) -> Spec:
+        """The partition of parameter `name`; `stacked` parameters have a leading layer axis that is never cut."""
+        axes = [None if axis is None else getattr(self, axis) for axis in PARAM_AXES[name]]
+        return Spec(*([None] if stacked else []), *axes)
+
+
+TRAINING_RULES = Rules()
+"""Weights cut over fsdp as well: a layer's are gathered when it runs."""
+
+SAMPLING_RULES = Rules(width=None)
+"""For generation: weights whole over fsdp, so that no token of a rollout gathers a weight."""
+
+
+def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
+    """A mesh of `data` x `fsdp` x `tensor` devices (the first ones of `jax.devices()` unless given).
+
+    Raises:
+        ValueError: there are fewer devices than the mesh needs.
+    """
+    devices = jax.devices() if devices is None else devices
+    count = math.prod((data, fsdp, tensor))
+    if min(data, fsdp, tensor) < 1 or count > len(devices):
+        raise ValueError(
+            f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {count} devices and there are {len(devices)}:"
+            " choose positive sizes whose product does not exceed that."
+        )
+    shape = np.asarray(devices[:count]).reshape(data, fsdp, tensor)
+    return Mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def constrain(x: Array, mesh: Mesh, spec: Spec) -> Array:
+    """`x`, told to lie as `spec` says."""
+    return lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+
+def varying(x: Array, *axes: str) -> Array:
+    """`x` inside a `shard_map`, declared to differ along `axes`: its gradient is then summed over them once, here."""
+    return lax.pcast(x, axes, to="varying")
+
+
+def gather_width(weight: Float[Array, "..."], rules: Rules, axis: int) -> Float[Array, "..."]:
+    """Inside a `shard_map`: the weight whole along its width, varying over the row axes.
+
+    Done once, before any loop over chunks, so that neither the gather nor the gradient's reduction is repeated in it.
+    """
+    if rules.width is None:
+        return varying(weight, *ROWS)
+    gathered = lax.all_gather(weight, rules.width, axis=axis, tiled=True)
+    return varying(gathered, *(axis for axis in ROWS if axis != rules.width))

@@ -1,0 +1,108 @@
+"""Generate completions: each prompt encoded once for its whole group, one token at a time until all have stopped."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Int, Key, PyTree
+
+from posttrain_jax import types
+from posttrain_jax.models import language_model
+from posttrain_jax.rollout import sample
+
+Generate = Callable[
+    [PyTree, Int[Array, "P S"], Int[Array, "P"], Int[Array, "P"], Key[Array, ""]],
+    types.Rollout,
+]
+
+
+def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling, group_size: int) -> Generate:
+    """Compile `generate(params, prompts, prompt_lengths, group_ids, key) -> Rollout`.
+
+    Completion g of a prompt is drawn with a key made of `key`, the prompt's group id and g, so that it depends on
+    nothing else: not on the batch, the number of devices, nor a restart. (In float32 up to rounding ties; in bfloat16
+    only within one compiled program.) Give each step its own `key`.
+
+    Raises:
+        ValueError: `group_size` is below 1, or a stop id is outside the vocabulary.
+    """
+    vocab = model.config.vocab_size
+    if group_size < 1:
+        raise ValueError(f"group_size is {group_size}: a prompt needs at least one completion.")
+    if any(not 0 <= stop < vocab for stop in sampling.stop_ids):
+        raise ValueError(
+            f"a stop id of {sampling.stop_ids} is outside the vocabulary of {vocab}: it could never be drawn."
+        )
+
+    def generate(params, prompts, prompt_lengths, group_ids, key):
+        sampler, weights = model.for_sampling(params)
+        keys = sample_keys(key, group_ids, group_size)
+        tokens, stats, kept = _decode(sampler, weights, prompts, prompt_lengths, keys, sampling)
+        lengths, truncated = _lengths(tokens, sampling.stop_ids)
+        mask = jnp.arange(sampling.max_new_tokens)[None, None] < lengths[..., None]
+        groups = types.Groups(
+            prompts=prompts,
+            prompt_lengths=prompt_lengths,
+            completions=jnp.where(mask, tokens, sampling.pad_id),
+            completion_lengths=lengths,
+            completion_mask=mask,
+            group_ids=group_ids,
+        )
+        stats = jax.tree.map(lambda x: jnp.where(mask, x, 0), stats)
+        kept = None if kept is None else jnp.where(mask[..., None], kept, -1)
+        return types.Rollout(groups=groups, sampler=stats, truncated=truncated, kept_ids=kept)
+
+    return jax.jit(generate, out_shardings=model.row_sharding)
+
+
+def sample_keys(key: Key[Array, ""], group_ids: Int[Array, "P"], group_size: int) -> Key[Array, "P G"]:
+    """The key of each completion: (key, group id, number in the group)."""
+    of_group = jax.vmap(jax.random.fold_in, (None, 0))(key, group_ids)
+    of_sample = jax.vmap(jax.random.fold_in, (None, 0))
+    return jax.vmap(of_sample, (0, None))(of_group, jnp.arange(group_size))
+
+
+def _decode(model: language_model.LanguageModel, params, prompts, prompt_lengths, keys, sampling: sample.Sampling):
+    """All T tokens (those behind a stop are noise), their statistics, and the kept ids, each `[P, G, T, ...]`."""
+    rows, group, length = *keys.shape, sampling.max_new_tokens
+    cache, last = model.encode(params, prompts, prompt_lengths)
+    head = model.head_weight(params)
+
+    def draw(hidden, t) -> sample.Draw:
+        return sample.draw(hidden, head, keys, t, sampling=sampling, mesh=model.mesh, rules=model.rules)
+
+    def unfinished(carry):
+        t, _, _, _, stopped = carry
+        return (t < length - 1) & ~jnp.all(stopped)
+
+    def step(carry):
+        t, hidden, own, drawn, stopped = carry
+        token = draw(hidden, t)
+        drawn = jax.tree.map(lambda all_, one: lax.dynamic_update_index_in_dim(all_, one, t, 0), drawn, token)
+        hidden, own = model.extend(params, cache, token.tokens[..., None], own, t)
+        return t + 1, hidden[:, :, 0], own, drawn, stopped | _stops(token.tokens, sampling.stop_ids)
+
+    hidden = jnp.broadcast_to(last[:, None], (rows, group, last.shape[-1]))
+    room = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), jax.eval_shape(draw, hidden, jnp.int32(0)))
+    start = (jnp.int32(0), hidden, model.own_cache(rows, group, length), room, jnp.zeros((rows, group), bool))
+    _, hidden, _, drawn, _ = lax.while_loop(unfinished, step, start)
+    # The last token needs no hidden state behind it: drawn outside the loop. (If all stopped early it is noise.)
+    final = draw(hidden, jnp.int32(length - 1))
+    drawn = jax.tree.map(lambda all_, one: jnp.moveaxis(all_.at[length - 1].set(one), 0, 2), drawn, final)
+    return drawn.tokens, types.TokenStats(logps=drawn.logps, entropy=drawn.entropy), drawn.kept_ids
+
+
+def _stops(tokens: Int[Array, "..."], stop_ids: tuple[int, ...]) -> Bool[Array, "..."]:
+    stops = jnp.zeros(tokens.shape, bool)
+    for stop in stop_ids:
+        stops |= tokens == stop
+    return stops
+
+
+def _lengths(tokens: Int[Array, "P G T"], stop_ids: tuple[int, ...]) -> tuple[Int[Array, "P G"], Bool[Array, "P G"]]:
+    """Tokens up to and including the first stop, and whether there was none."""
+    stops = _stops(tokens, stop_ids)
+    stopped = jnp.any(stops, axis=-1)
+    lengths = jnp.where(stopped, jnp.argmax(stops, axis=-1) + 1, tokens.shape[-1])
+    return lengths.astype(jnp.int32), ~stopped

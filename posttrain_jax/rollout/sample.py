@@ -1,0 +1,161 @@
+"""Drawing the next token: Gumbel-max over a vocabulary that may be cut over devices, with optional truncation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from posttrain_jax import types
+from posttrain_jax.models import sharding
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn. The defaults sample the model's own distribution."""
+
+    max_new_tokens: int
+    """Length limit of a completion, in tokens, its stop token included."""
+    stop_ids: tuple[int, ...]
+    """Ids that end a completion; empty to always run to the limit."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the likeliest token."""
+    top_k: int | None = None
+    """Keep the k likeliest ids. Needed by `top_p` and `min_p`: it bounds the ids that are stored for the trainer."""
+    top_p: float | None = None
+    """Of those, keep the likeliest ones up to this share of their mass (the one that reaches it included)."""
+    min_p: float | None = None
+    """Of those, keep ids at least this share as likely as the likeliest."""
+    pad_id: int = 0
+    """Fills completions up behind their end. No mask is derived from it."""
+
+    def __post_init__(self):
+        if self.max_new_tokens < 1:
+            raise ValueError(
+                f"max_new_tokens is {self.max_new_tokens}: a completion needs room for at least one token."
+            )
+        if self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature}: choose 0 (greedy) or a positive number.")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}: keep at least one id, or leave it None to keep all.")
+        for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
+            if share is not None and not 0 < share <= 1:
+                raise ValueError(f"{name} is {share}: it is a share, above 0 and at most 1.")
+            if share is not None and self.top_k is None:
+                raise ValueError(f"{name} needs top_k as well: it bounds the kept ids, which are stored for training.")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether some ids may not be drawn."""
+        return self.top_k is not None
+
+
+@types.struct
+class Draw:
+    """One token for each completion, and its statistics under the distribution that it was drawn from."""
+
+    tokens: Int[Array, "P G"]
+    logps: Float[Array, "P G"]
+    entropy: Float[Array, "P G"]
+    kept_ids: Int[Array, "P G k"] | None
+
+
+def draw(
+    hidden: Float[Array, "P G D"],
+    weight: Float[Array, "D V"],
+    keys: Key[Array, "P G"],
+    t: Int[Array, ""],
+    *,
+    sampling: Sampling,
+    mesh: Mesh,
+    rules: sharding.Rules,
+) -> Draw:
+    """Draw token `t` of each completion from softmax(hidden @ weight / temperature).
+
+    A completion's noise depends on its own key and `t` alone: not on the batch, nor on how the vocabulary is cut.
+
+    Source: the Gumbel-max trick (Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030).
+    """
+
+    def island(hidden, weight, keys, t):
+        flat = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
+        logits = jnp.dot(flat, weight.astype(hidden.dtype), preferred_element_type=jnp.float32)
+        logits = logits / (sampling.temperature or 1.0)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys.reshape(-1), t)
+        drawn = _from_kept(keys, logits, sampling) if sampling.truncates else _from_all(keys, logits, sampling)
+        return jax.tree.map(lambda x: x.reshape(*hidden.shape[:2], *x.shape[1:]), drawn)
+
+    rows = Spec(sharding.ROWS)
+    specs = (rows, rules.spec("head", stacked=False), rows, Spec())
+    tokens, logps, entropy, kept = jax.shard_map(island, mesh=mesh, in_specs=specs, out_specs=rows)(
+        hidden, weight, keys, t
+    )
+    return Draw(tokens=tokens, logps=logps, entropy=entropy, kept_ids=kept)
+
+
+def _from_all(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling):
+    size = logits.shape[1]
+    first = lax.axis_index("tensor") * size
+    ids = lax.broadcasted_iota(jnp.int32, logits.shape, 1) + first
+    scores = logits
+    if sampling.temperature > 0:
+        whole = size * lax.axis_size("tensor")
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, (whole,)))(keys)
+        # Without the barrier the sum is computed anew, with other rounding, for each of its two uses.
+        scores = lax.optimization_barrier(logits + lax.dynamic_slice_in_dim(noise, first, size, axis=1))
+    best = lax.pmax(scores.max(-1, keepdims=True), "tensor")
+    tokens = lax.pmin(jnp.min(jnp.where(scores == best, ids, jnp.iinfo(jnp.int32).max), axis=-1), "tensor")
+
+    top = lax.pmax(logits.max(-1, keepdims=True), "tensor")
+    weights = jnp.exp(logits - top)
+    chosen = jnp.where(ids == tokens[:, None], logits, 0)
+    sums = lax.psum(jnp.stack([weights.sum(-1), (weights * logits).sum(-1), chosen.sum(-1)]), "tensor")
+    log_norm = top[:, 0] + jnp.log(sums[0])
+    return tokens, sums[2] - log_norm, log_norm - sums[1] / sums[0], None
+
+
+def _from_kept(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling):
+    logits, ids = _likeliest(logits, sampling.top_k)
+    kept = keep(logits, top_p=sampling.top_p, min_p=sampling.min_p)
+    log_probs = jax.nn.log_softmax(jnp.where(kept, logits, -jnp.inf), axis=-1)
+    scores = log_probs
+    if sampling.temperature > 0:
+        scores = scores + jax.vmap(lambda key: jax.random.gumbel(key, (logits.shape[1],)))(keys)
+    choice = jnp.argmax(scores, axis=-1)[:, None]
+    tokens = jnp.take_along_axis(ids, choice, axis=1)[:, 0]
+    logps = jnp.take_along_axis(log_probs, choice, axis=1)[:, 0]
+    entropy = -jnp.sum(jnp.where(kept, jnp.exp(log_probs) * log_probs, 0), axis=-1)
+    return tokens, logps, entropy, jnp.where(kept, ids, -1)
+
+
+def _likeliest(logits: Float[Array, "N v"], count: int) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
+    """The `count` largest logits of the whole vocabulary, largest first, and their ids (the lower first on ties)."""
+    values, ids = lax.top_k(logits, min(count, logits.shape[1]))
+    ids = ids + lax.axis_index("tensor") * logits.shape[1]
+    shards = lax.axis_size("tensor")
+    lanes = lax.broadcasted_iota(jnp.int32, (1, shards, 1), 1) == lax.axis_index("tensor")
+    # A sum of one shard's values and zeros gathers them, and is known to be the same on every shard.
+    values = lax.psum(jnp.where(lanes, values[:, None], 0), "tensor").reshape(values.shape[0], -1)
+    ids = lax.psum(jnp.where(lanes, ids[:, None], 0), "tensor").reshape(ids.shape[0], -1)
+    values, order = lax.top_k(values, min(count, values.shape[1]))
+    return values, jnp.take_along_axis(ids, order, axis=1)
+
+
+def keep(logits: Float[Array, "N k"], *, top_p: float | None, min_p: float | None) -> Bool[Array, "N k"]:
+    """Which of the sorted candidates (largest first) stay; the first always does.
+
+    Shares are of the mass of the candidates given, as when one filter runs behind the other.
+
+    Source: nucleus sampling (Holtzman et al. 2019, arXiv:1904.09751); min-p (Nguyen et al. 2024, arXiv:2407.01082).
+    """
+    probs = jax.nn.softmax(logits, axis=-1)
+    kept = jnp.ones(logits.shape, bool)
+    if top_p is not None:
+        before = jnp.cumsum(probs, axis=-1) - probs
+        kept = before < top_p
+    if min_p is not None:
+        kept &= probs >= min_p * probs[:, :1]
+    return kept.at[:, 0].set(True)

@@ -1,0 +1,177 @@
+"""The structs that flow between the stages, and the Protocols that recipes satisfy.
+
+Axes: P rows (one prompt each), G completions of a row, S prompt positions, T completion positions, V vocabulary.
+
+Invariants that every producer keeps and every consumer may rely on:
+
+* Column t of a per-token array belongs to `completions[..., t]`: `logps[..., t]` is the log-probability of that very token.
+* Sequences are padded on the right. Masks come from lengths, never from comparing ids with a padding id.
+* `completion_mask` is True only on tokens that the policy chose: not on padding, not on tool output.
+* Per-token statistics are 0 where `completion_mask` is False.
+* A row whose counted tokens are zero contributes exactly nothing to loss and gradient.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
+
+import jax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+Cls = TypeVar("Cls", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def struct(cls: Cls) -> Cls:
+    """Make `cls` a frozen dataclass that JAX treats as a tree of its fields.
+
+    Trees are rebuilt without calling `__init__`, so that `tree.map` may put specs, shapes or stacked arrays in the place
+    of arrays although the annotations (checked when a person builds the struct under the tests) say otherwise.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    def flatten_with_keys(node):
+        return [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names], None
+
+    def unflatten(_, children):
+        node = object.__new__(cls)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(node, name, child)
+        return node
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+    return cls
+
+
+@struct
+class Groups:
+    """Prompts and their completions: the layout of all data, sampled or read."""
+
+    prompts: Int[Array, "P S"]
+    prompt_lengths: Int[Array, "P"]
+    """At least 1: an empty prompt has no hidden state to predict from."""
+    completions: Int[Array, "P G T"]
+    completion_lengths: Int[Array, "P G"]
+    """Tokens before the padding, tool output included."""
+    completion_mask: Bool[Array, "P G T"]
+    group_ids: Int[Array, "P"]
+    """Rows of one prompt share an id, so that a large or ragged group may span several rows."""
+
+
+@struct
+class TokenStats:
+    """What a model says of given tokens, in nats; one struct for every role (policy, old, sampler, ref, teacher)."""
+
+    logps: Float[Array, "P G T"]
+    """Log-probability of the given token."""
+    entropy: Float[Array, "P G T"]
+    """Entropy of the whole distribution at that position."""
+
+
+@struct
+class Rollout:
+    """What `generate` returns."""
+
+    groups: Groups
+    sampler: TokenStats
+    """Under the distribution that was sampled from (tempered, and cut where sampling was truncated)."""
+    truncated: Bool[Array, "P G"]
+    """True where the completion ran into the length limit before a stop token."""
+    kept_ids: Int[Array, "P G T K"] | None = None
+    """The ids that truncated sampling could choose from (-1 fills up), or None where it could choose any."""
+
+
+@struct
+class PolicyBatch:
+    """What a policy-gradient loss reads beside the policy's own statistics. Every array is free of gradient.
+
+    Every array has the row axis first, so that a batch may be cut into micro-batches and over devices.
+    """
+
+    completion_mask: Bool[Array, "P G T"]
+    advantages: Float[Array, "P G T"]
+    token_weights: Float[Array, "P G T"]
+    """Normalised over the whole batch before it is cut: losses only add."""
+    old_logps: Float[Array, "P G T"] | None = None
+    """At the start of the update; None where the policy has not moved since (one update per rollout)."""
+    ref_logps: Float[Array, "P G T"] | None = None
+    extra: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    """What the recipe's own credit adds for its own loss."""
+
+
+@struct
+class PreferenceBatch:
+    """What a preference loss reads: K completions of a row, best first (pairs have K = 2: chosen, rejected)."""
+
+    completion_mask: Bool[Array, "P K T"]
+    pair_weights: Float[Array, "P"]
+    """Normalised over the whole batch before it is cut; 0 on rows that only fill the batch up."""
+    ref_logps: Float[Array, "P K T"] | None = None
+
+
+@struct
+class LikelihoodBatch:
+    """What a likelihood loss reads."""
+
+    completion_mask: Bool[Array, "P G T"]
+    token_weights: Float[Array, "P G T"]
+
+
+@struct
+class TrainState:
+    """Everything that an update changes."""
+
+    params: PyTree
+    opt_state: PyTree
+    step: Int[Array, ""]
+    """Updates done."""
+    key: Key[Array, ""]
+    """The run's key: never consumed, only folded with counters."""
+    memory: PyTree
+    """What the recipe carries from step to step (adaptive coefficients, running moments); () for most."""
+
+
+Batch = PolicyBatch | PreferenceBatch | LikelihoodBatch
+Metrics = dict[str, Array]
+"""Arrays `[P, G, T]`, `[P, G]` or `[P]`, not yet averaged: the update averages the first over counted tokens and the others
+over rows that count, globally. A recipe therefore never divides a metric."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What the update needs of a recipe."""
+
+    def loss(self, policy: TokenStats, batch: Any) -> tuple[Float[Array, ""], Metrics]:
+        """The loss of the given rows (a plain sum of weighted terms) and arrays to report."""
+        ...
+
+
+@runtime_checkable
+class OnlineRecipe(Loss, Protocol):
+    """A method that learns from its own completions and their rewards."""
+
+    @property
+    def needs_ref(self) -> bool:
+        """Whether `credit` must be given the reference's log-probabilities."""
+        ...
+
+    def credit(
+        self, rollout: Rollout, rewards: Float[Array, "P G"], ref_logps: Float[Array, "P G T"] | None = None
+    ) -> PolicyBatch:
+        """Everything that looks across the batch: advantages and normalised weights. NaN rewards are left out."""
+        ...
+
+
+@runtime_checkable
+class OfflineRecipe(Loss, Protocol):
+    """A method that learns from given completions."""
+
+    @property
+    def needs_ref(self) -> bool:
+        """Whether `credit` must be given the reference's log-probabilities."""
+        ...
+
+    def credit(self, groups: Groups, ref_logps: Float[Array, "P G T"] | None = None) -> Any:
+        """Everything that looks across the batch: normalised weights."""
+        ...
