@@ -1,0 +1,44 @@
+"""Several rewards as one weighted sum, each still reported in its own column."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from posttrain_jax.rewards import sample as samples
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedRewards:
+    """Named rewards and their weights: `WeightedRewards({"correct": (1.0, MathAnswer()), "form": (0.2, Think())})`."""
+
+    terms: Mapping[str, tuple[float, samples.Reward]]
+
+    def __post_init__(self):
+        if not self.terms:
+            raise ValueError("WeightedRewards needs at least one reward.")
+        for name, (weight, _) in self.terms.items():
+            if not math.isfinite(weight):
+                raise ValueError(f"the weight of reward {name!r} is {weight}; it must be finite.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(self.terms)
+
+    @property
+    def weights(self) -> Float[np.ndarray, "K"]:
+        """The columns' weights, in order."""
+        return np.asarray([weight for weight, _ in self.terms.values()], np.float32)
+
+    @property
+    def rewards(self) -> tuple[samples.Reward, ...]:
+        """The columns' rewards, in order."""
+        return tuple(reward for _, reward in self.terms.values())
+
+    def total(self, columns: Float[np.ndarray, "*n K"]) -> Float[np.ndarray, "*n"]:
+        """sum_k w_k r_k over the columns that are not NaN; NaN where all are. The other weights are not rescaled."""
+        empty = np.all(np.isnan(columns), axis=-1)
+        return np.where(empty, np.nan, np.nansum(columns * self.weights, axis=-1)).astype(np.float32)

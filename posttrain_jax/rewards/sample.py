@@ -1,0 +1,41 @@
+"""What a reward is given, and what a reward is."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One completion to be scored, with everything that a reward may look at. Text only: no arrays, no model."""
+
+    prompt: str
+    completion: str
+    """Decoded without the stop token."""
+    example: Mapping[str, Any]
+    """The row of the data set that the prompt came from: gold answer, metadata."""
+    completion_tokens: int
+    """Tokens that the policy sampled (stop token included, tool output and padding not)."""
+    truncated: bool
+    """True where the completion ran into the length limit before a stop token."""
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """A callable that scores one sample: any finite number, or NaN where it does not apply to the sample.
+
+    It must be picklable (a module-level function, or a frozen dataclass with `__call__`), because it runs in worker
+    processes. An exception is not a score: the pool counts it and leaves the sample out. Its module should not import
+    jax, which every worker would then load.
+    """
+
+    def __call__(self, sample: Sample, /) -> float:
+        """The reward of `sample`."""
+        ...
+
+
+def field(sample: Sample, name: str) -> Any:
+    """The entry `name` of the sample's example. Raises KeyError, naming the fields there are."""
+    if name not in sample.example:
+        raise KeyError(f"the example has no field {name!r}; it has {', '.join(sorted(sample.example))}")
+    return sample.example[name]

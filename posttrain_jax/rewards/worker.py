@@ -1,0 +1,110 @@
+"""The process that scores samples. It loads the standard library and what the rewards import, nothing else of ours."""
+
+import dataclasses
+import math
+import pickle
+import random
+import resource
+import runpy
+import signal
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+from posttrain_jax.rewards import sample as samples
+
+LARGEST = 3.0e38
+"""Scores become float32."""
+
+SCRIPT = "__reward_script__"
+"""What `__name__` is when a worker runs the script that defines a reward: not `__main__`, so its work is not begun."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a reward call gave no score."""
+
+    kind: str
+    """One of "errors", "invalid", "timeouts", "crashes": the counters of the report."""
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """The rewards are loaded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a worker is told once."""
+
+    rewards: bytes
+    """Pickled, so that the worker may first import the module they come from."""
+    script: str | None
+    """The running script, where a reward is defined in it."""
+    timeout_s: float
+    memory_bytes: int | None
+
+
+Outcome = float | Failure
+
+
+def check(value: object) -> Outcome:
+    """The value as a float, or why it is no score. NaN is one: the reward does not apply."""
+    if not isinstance(value, str | bytes):
+        try:
+            score = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            score = math.inf
+        if math.isnan(score) or abs(score) <= LARGEST:
+            return score
+    return Failure("invalid", f"returned {value!r:.200}, which is not a finite number or NaN")
+
+
+def evaluate(rewards: Sequence[samples.Reward], sample: samples.Sample) -> list[Outcome]:
+    """What each reward says of the sample."""
+    outcomes: list[Outcome] = []
+    for reward in rewards:
+        # The reward is anyone's code and the completion anyone's text: every exception is counted and shown.
+        try:
+            outcomes.append(check(reward(sample)))
+        except Exception:
+            outcomes.append(Failure("errors", traceback.format_exc()[-2000:].strip()))
+    return outcomes
+
+
+def serve(descriptor: int) -> None:
+    """Answer samples on the socket until the other end closes it."""
+    connection = Connection(descriptor)
+    setup: Setup = connection.recv()
+    try:
+        rewards = _load(setup)
+    except Exception:
+        connection.send(Failure("errors", traceback.format_exc()[-2000:].strip()))
+        return
+    connection.send(Ready())
+    while True:
+        try:
+            sample = connection.recv()
+        except EOFError:
+            return
+        random.seed(0)
+        # The pool kills in time; should the pool's process itself be killed, the alarm's default action ends this one.
+        signal.setitimer(signal.ITIMER_REAL, setup.timeout_s + 2)
+        outcomes = evaluate(rewards, sample)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        connection.send(outcomes)
+
+
+def _load(setup: Setup) -> Sequence[samples.Reward]:
+    if setup.script is not None:
+        module = types.ModuleType(SCRIPT)
+        module.__dict__.update(runpy.run_path(setup.script, run_name=SCRIPT))
+        sys.modules["__main__"] = sys.modules[SCRIPT] = module
+    rewards = pickle.loads(setup.rewards)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if setup.memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
+    return rewards

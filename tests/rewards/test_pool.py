@@ -1,0 +1,190 @@
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+
+import making
+import misbehaving
+import numpy as np
+import pytest
+
+from posttrain_jax.rewards import combine, exact_match, pool
+
+
+def obedient(**options):
+    options = {"workers": 2, "timeout_s": 20.0} | options
+    return pool.RewardPool(combine.WeightedRewards({"obey": (1.0, misbehaving.obey)}), **options)
+
+
+def alive(pid):
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_order_is_kept_whatever_the_workers(workers):
+    rows = [[making.make("x" * (5 * p + g)) for g in range(5)] for p in range(4)]
+    rewards = combine.WeightedRewards({"length": (0.5, misbehaving.length)})
+    with pool.RewardPool(rewards, workers=workers, timeout_s=20.0) as scorer:
+        scores = scorer.score(rows)
+        again = scorer.score(rows)
+    np.testing.assert_array_equal(scores.rewards, np.arange(20, dtype=np.float32).reshape(4, 5) / 2)
+    np.testing.assert_array_equal(scores.columns[..., 0], np.arange(20, dtype=np.float32).reshape(4, 5))
+    np.testing.assert_array_equal(scores.rewards, again.rewards)
+    assert scores.report.failures == 0
+    assert scores.report.samples == 20
+
+
+def test_each_failure_is_nan_counted_and_shown():
+    words = ["fine", "raise", "hang", "exit", "abort", "none", "text", "inf", "nan", "true"]
+    with obedient(timeout_s=1.0) as scorer:
+        scores = scorer.score([[making.make(word) for word in words]])
+        after = scorer.score([[making.make("fine")] * 4])
+    expected = [1, *[np.nan] * 8, 1]
+    np.testing.assert_array_equal(scores.rewards[0], np.asarray(expected, np.float32))
+    report = scores.report
+    assert (report.errors, report.timeouts, report.crashes, report.invalid) == (1, 1, 2, 3)
+    assert report.first_error is not None
+    assert report.first_error.startswith("obey: Traceback")
+    assert "no such answer" in report.first_error
+    np.testing.assert_array_equal(after.rewards, np.ones((1, 4), np.float32))
+
+
+def test_code_that_never_yields_the_interpreter_is_killed_in_time():
+    start = time.monotonic()
+    with obedient(workers=1, timeout_s=0.5) as scorer:
+        scores = scorer.score([[making.make("spin"), making.make("fine")]])
+    assert scores.report.timeouts == 1
+    assert scores.rewards[0, 1] == 1
+    assert time.monotonic() - start < 10
+
+
+def test_no_process_outlives_the_pool(tmp_path):
+    with obedient(timeout_s=1.0) as scorer:
+        pids = [worker.process.pid for worker in scorer._workers]
+        scorer.score([[making.make(f"hang with child {tmp_path}/child")]])
+        child = int((tmp_path / "child").read_text())
+        pids += [worker.process.pid for worker in scorer._workers]
+    assert len(set(pids)) == 3
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in [*pids, child]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [pid for pid in [*pids, child] if alive(pid)]
+
+
+def test_workers_end_when_the_program_is_killed():
+    code = """
+        import making, misbehaving, os, signal, threading, time
+        from posttrain_jax.rewards import combine, pool
+        scorer = pool.RewardPool(combine.WeightedRewards({"obey": (1.0, misbehaving.obey)}), workers=2, timeout_s=0.5)
+        scorer.score([[making.make("fine")] * 2])
+        print(*[worker.process.pid for worker in scorer._workers], flush=True)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        scorer._timeout_s = 600.0
+        scorer.score([[making.make("spin")]])
+    """
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, cwd=here, text=True, timeout=60
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2, done.stderr
+    deadline = time.monotonic() + 15
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def test_memory_is_capped():
+    with obedient(workers=1, memory_bytes=4 << 30) as scorer:
+        scores = scorer.score([[making.make("eat"), making.make("fine")]])
+    assert scores.report.errors + scores.report.crashes == 1
+    assert scores.rewards[0, 1] == 1
+
+
+def test_output_of_rewards_stays_out_of_ours(capfd):
+    with obedient() as scorer:
+        scorer.score([[making.make("print")]])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_scores_do_not_depend_on_the_worker():
+    rows = [[making.make("random"), making.make("hash")] for _ in range(6)]
+    with obedient(workers=3) as scorer:
+        scores = scorer.score(rows).rewards
+    with obedient(workers=1) as scorer:
+        np.testing.assert_array_equal(scorer.score(rows).rewards, scores)
+    assert len(np.unique(scores[:, 0])) == 1
+
+
+def test_workers_do_not_load_jax():
+    rewards = combine.WeightedRewards({"obey": (1.0, misbehaving.obey), "exact": (1.0, exact_match.ExactMatch())})
+    with pool.RewardPool(rewards, workers=1, timeout_s=20.0) as scorer:
+        scores = scorer.score([[making.make("jax", answer="x")]])
+    assert scores.columns[0, 0, 0] == 0
+
+
+def test_a_failed_term_leaves_the_sample_without_a_reward_but_an_inapplicable_one_does_not():
+    rewards = combine.WeightedRewards({"obey": (1.0, misbehaving.obey), "length": (0.1, misbehaving.length)})
+    with pool.RewardPool(rewards, workers=2, timeout_s=1.0) as scorer:
+        scores = scorer.score([[making.make(word) for word in ("raise", "nan", "hang")]])
+    np.testing.assert_allclose(scores.rewards[0], [np.nan, 0.3, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(scores.columns[0, :, 1], np.asarray([5, 3, np.nan], np.float32))
+    assert (scores.report.errors, scores.report.timeouts) == (1, 1)
+
+
+def test_overhead_is_small():
+    rows = [[making.make("42", answer="42") for _ in range(8)] for _ in range(8)]
+    rewards = combine.WeightedRewards({"exact": (1.0, exact_match.ExactMatch())})
+    with pool.RewardPool(rewards, workers=2, timeout_s=20.0) as scorer:
+        scorer.score(rows)
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            scorer.score(rows)
+            times.append(time.perf_counter() - start)
+    assert min(times) < 0.05
+
+
+SCRIPT = """
+from posttrain_jax.rewards import combine, pool, sample
+
+def mine(sample):
+    return 7.0
+
+{guard}
+    rewards = combine.WeightedRewards({{"mine": (1.0, mine)}})
+    with pool.RewardPool(rewards, workers=1, timeout_s=20.0) as scorer:
+        print(scorer.score([[sample.Sample("", "", {{}}, 1, False)]]).rewards)
+"""
+
+
+@pytest.mark.parametrize(
+    ("guard", "told"), [('if __name__ == "__main__":', "[[7.]]"), ("if True:", 'under `if __name__ == "__main__":`')]
+)
+def test_a_reward_defined_in_the_script(tmp_path, guard, told):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(guard=guard))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert told in done.stdout + done.stderr
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="module-level function"):
+        pool.RewardPool(combine.WeightedRewards({"f": (1.0, lambda sample: 1.0)}), workers=1, timeout_s=1.0)
+    with pytest.raises(ValueError, match="timeout_s"):
+        obedient(timeout_s=0.0)
+    with obedient(workers=0) as scorer, pytest.raises(ValueError, match="P rows of G samples"):
+        scorer.score([[making.make("fine")], []])
+    broken = combine.WeightedRewards({"broken": (1.0, misbehaving.Broken())})
+    with (
+        pool.RewardPool(broken, workers=1, timeout_s=1.0) as scorer,
+        pytest.raises(RuntimeError, match=r"cannot be loaded[\s\S]*no number"),
+    ):
+        scorer.score([[making.make("fine")]])
+    with pytest.raises(RuntimeError, match="closed"):
+        scorer.score([[making.make("fine")]])
