@@ -1,0 +1,53 @@
+"""Weights: how tokens and rows are averaged, decided over the whole batch before it is cut into pieces.
+
+`loss = sum(weights * losses)` then is the mean that the name promises, whatever the micro-batches, devices, padding.
+A token that must not count (of a truncated completion, of a failed reward) is left out of the mask, and so of the
+denominator; to keep it in the denominator, set its weight to 0 afterwards. Completions without a counted token are in
+no denominator.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def token_mean(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """Every token alike: w = 1 / (counted tokens of the batch).
+
+    Source: Yu et al. 2025 (DAPO, arXiv:2503.14476), eq. 12.
+    """
+    counted = mask.astype(jnp.float32)
+    return counted / jnp.maximum(jnp.sum(counted), 1)
+
+
+def sequence_mean(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """Every completion alike, its tokens sharing: w = 1 / (N n_i), N completions with counted tokens, n_i of them in i.
+
+    Source: Shao et al. 2024 (GRPO, arXiv:2402.03300), eq. 3.
+    """
+    counted = mask.astype(jnp.float32)
+    lengths = jnp.sum(counted, axis=-1, keepdims=True)
+    return sequence_sum(mask) / jnp.maximum(lengths, 1)
+
+
+def sequence_sum(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """Mean over completions of the sum over tokens: w = 1 / N, N completions with counted tokens."""
+    counted = mask.astype(jnp.float32)
+    return counted / jnp.maximum(jnp.sum(jnp.any(mask, axis=-1).astype(jnp.float32)), 1)
+
+
+def fixed_length(mask: Bool[Array, "P G T"], *, length: int) -> Float[Array, "P G T"]:
+    """Mean over completions of the sum over tokens, over a constant: w = 1 / (N length).
+
+    Args:
+        mask: tokens that count.
+        length: a constant of the run, in tokens (the generation budget), never the padded width of a batch.
+
+    Source: Liu et al. 2025 (Dr. GRPO, arXiv:2503.20783), section 3.2.
+    """
+    return sequence_sum(mask) / length
+
+
+def pair_mean(mask: Bool[Array, "P K T"]) -> Float[Array, "P"]:
+    """Every row alike: w = 1 / (rows all of whose completions have counted tokens), 0 on the other rows."""
+    counted = jnp.all(jnp.any(mask, axis=-1), axis=-1).astype(jnp.float32)
+    return counted / jnp.maximum(jnp.sum(counted), 1)

@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import worked_numbers as fx
+
+from posttrain_jax.losses import divergence, weight
+
+
+def mean(values, weigh=weight.token_mean):
+    return jnp.sum(weigh(fx.MASK) * values)
+
+
+def test_worked_numbers():
+    np.testing.assert_allclose(mean(divergence.k1_value(fx.LOGPS, fx.REF)), 0.05, atol=1e-6)
+    np.testing.assert_allclose(mean(divergence.k2_loss(fx.LOGPS, fx.REF)), 0.051527778, atol=1e-6)
+    np.testing.assert_allclose(mean(divergence.k3_loss(fx.LOGPS, fx.REF)), 0.051340888, atol=1e-6)
+    k3 = mean(divergence.k3_loss(fx.LOGPS, fx.REF), weight.sequence_mean)
+    np.testing.assert_allclose(k3, 0.050316155, atol=1e-6)
+
+
+def test_gradients_are_those_the_names_promise():
+    logps, ref = jnp.array([-1.0, -2.0]), jnp.array([-1.5, -1.0])
+    d = ref - logps
+    np.testing.assert_array_equal(jax.grad(lambda x: divergence.k1_value(x, ref).sum())(logps), 0)
+    np.testing.assert_allclose(jax.grad(lambda x: divergence.k2_loss(x, ref).sum())(logps), -d, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda x: divergence.k3_loss(x, ref).sum())(logps), 1 - np.exp(d), rtol=1e-6)
+
+
+def test_the_reference_is_not_differentiated():
+    for estimator in (divergence.k1_value, divergence.k2_loss, divergence.k3_loss):
+        gradient = jax.grad(lambda ref, f=estimator: f(fx.LOGPS, ref).sum())(fx.REF)
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_equal_policies_have_no_divergence_and_no_gradient():
+    for estimator in (divergence.k1_value, divergence.k2_loss, divergence.k3_loss):
+        value, gradient = jax.value_and_grad(lambda x, f=estimator: f(x, fx.LOGPS).sum())(fx.LOGPS)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_k3_is_accurate_near_zero_and_finite_far_off():
+    np.testing.assert_allclose(divergence.k3_loss(jnp.float32(0.0), jnp.float32(1e-2)), 5.016708e-5, rtol=1e-3)
+    value, gradient = jax.vmap(jax.value_and_grad(divergence.k3_loss))(jnp.array([-1e3, 50.0]), jnp.array([0.0, -50.0]))
+    assert np.isfinite(value).all()
+    assert np.isfinite(gradient).all()
+
+
+def test_k1_and_k3_agree_in_expectation_with_the_exact_divergence():
+    policy, ref = jnp.array([0.4, 0.4, 0.2]), jnp.array([0.5, 0.3, 0.2])
+    for estimator in (divergence.k1_value, divergence.k3_loss):
+        value = jnp.sum(policy * estimator(jnp.log(policy), jnp.log(ref)))
+        np.testing.assert_allclose(value, 0.025815, atol=1e-6)

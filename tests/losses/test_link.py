@@ -1,0 +1,38 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.losses import link
+
+U = jnp.float32(0.2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (link.logistic(U), 0.598139),
+        (link.logistic(U, label_noise=0.1), 0.618139),
+        (link.squared(jnp.float32(2.0), target=5.0), 9.0),
+        (link.squared(jnp.float32(1 / 5 + 1 / 7), target=5.0), 21.688980),
+        (link.hinge(U), 0.8),
+    ],
+)
+def test_canonical_pair(loss, expected):
+    np.testing.assert_allclose(loss, expected, rtol=2e-6)
+
+
+def test_no_margin_costs_ln_2():
+    np.testing.assert_allclose(link.logistic(jnp.float32(0.0)), np.log(2), rtol=1e-6)
+
+
+def test_noise_puts_the_optimum_at_finite_odds():
+    gradient = jax.grad(lambda m: link.logistic(m, label_noise=0.1))
+    np.testing.assert_allclose(gradient(jnp.float32(2.197225)), 0, atol=1e-6)
+    np.testing.assert_allclose(gradient(U), 0.1 - 1 / (1 + np.exp(0.2)), rtol=1e-5)
+
+
+def test_far_margins_stay_finite_with_the_right_slope():
+    value, gradient = jax.vmap(jax.value_and_grad(link.logistic))(jnp.array([-1000.0, -50.0, 50.0, 1000.0]))
+    np.testing.assert_allclose(value, [1000, 50, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(gradient, [-1, -1, 0, 0], atol=1e-6)

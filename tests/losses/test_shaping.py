@@ -1,0 +1,22 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.losses import shaping
+
+
+def test_worked_numbers():
+    got = shaping.soft_overlong(jnp.array([0, 80, 81, 90, 100, 101]), max_length=100, buffer=20)
+    np.testing.assert_allclose(got, [0, 0, -0.05, -0.5, -1, -1], atol=1e-6)
+
+
+def test_the_held_form_is_the_function():
+    lengths = jnp.array([[3, 9], [10, 11]])
+    got = shaping.SoftOverlong(max_length=10, buffer=4)(lengths)
+    np.testing.assert_array_equal(got, shaping.soft_overlong(lengths, max_length=10, buffer=4))
+
+
+@pytest.mark.parametrize("buffer", [0, -1, 11])
+def test_meaningless_buffers_are_refused(buffer):
+    with pytest.raises(ValueError, match="buffer"):
+        shaping.SoftOverlong(max_length=10, buffer=buffer)

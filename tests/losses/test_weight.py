@@ -1,0 +1,50 @@
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.losses import weight
+
+FIXED = functools.partial(weight.fixed_length, length=3)
+TOKEN_WEIGHTS = [weight.token_mean, weight.sequence_mean, weight.sequence_sum, FIXED]
+MASK = jnp.array([[[1, 1, 1], [1, 1, 0]], [[1, 1, 1], [1, 0, 0]]], bool)
+LOSSES = jnp.array([[[1, 1, 1], [2, 2, 0]], [[3, 3, 3], [4, 0, 0]]], jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "expected"),
+    [(weight.token_mean, 2.222222), (weight.sequence_mean, 2.5), (weight.sequence_sum, 5), (FIXED, 1.666667)],
+)
+def test_worked_numbers(weigh, expected):
+    np.testing.assert_allclose(jnp.sum(weigh(MASK) * LOSSES), expected, rtol=1e-6)
+
+
+def test_means_sum_to_one():
+    for weigh in (weight.token_mean, weight.sequence_mean):
+        np.testing.assert_allclose(jnp.sum(weigh(MASK)), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weigh", TOKEN_WEIGHTS)
+def test_completions_without_tokens_and_padding_change_nothing(weigh):
+    wider = jnp.pad(MASK, ((0, 2), (0, 1), (0, 4)))
+    got = weigh(wider)
+    np.testing.assert_array_equal(got[:2, :2, :3], weigh(MASK))
+    np.testing.assert_array_equal(jnp.where(wider, 0, got), 0)
+
+
+@pytest.mark.parametrize("weigh", TOKEN_WEIGHTS)
+def test_nothing_left_weighs_nothing(weigh):
+    np.testing.assert_array_equal(weigh(jnp.zeros_like(MASK)), 0)
+
+
+@pytest.mark.parametrize("weigh", TOKEN_WEIGHTS)
+def test_equal_lengths_make_all_weights_equal_up_to_scale(weigh):
+    weights = weigh(jnp.ones((2, 2, 3), bool))
+    np.testing.assert_allclose(weights / weights[0, 0, 0], 1, rtol=1e-6)
+
+
+def test_pair_mean_counts_rows_whose_completions_all_have_tokens():
+    mask = jnp.array([[[1, 1], [1, 0]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 0], [1, 1]]], bool)
+    np.testing.assert_array_equal(weight.pair_mean(mask), [0.5, 0, 0, 0.5])
+    np.testing.assert_array_equal(weight.pair_mean(jnp.zeros((3, 2, 1), bool)), 0)
