@@ -152,10 +152,15 @@ class LanguageModel:
         return params["embedding"].T if self.config.tie_embeddings else params["head"]
 
     def for_sampling(self, params: Params) -> tuple["LanguageModel", Params]:
-        """The same model with weights in the compute dtype and whole over fsdp: once per call, not once per token."""
-        compute = dataclasses.replace(self.compute, param_dtype=self.compute.dtype, remat=False)
+        """The same model with matrices in the compute dtype and whole over fsdp: once per call, not once per token."""
+        compute = dataclasses.replace(self.compute, remat=False)
         sampler = dataclasses.replace(self, compute=compute, rules=sharding.SAMPLING_RULES)
-        weights = jax.tree.map(lambda x: x.astype(self.compute.dtype), params)
+
+        def cast(path, x):
+            # Norms and biases enter float32 sums uncast: rounding them would part the sampler from the trainer.
+            return x.astype(self.compute.dtype) if len(sharding.PARAM_AXES[path[-1].key]) == 2 else x
+
+        weights = jax.tree.map_with_path(cast, params)
         return sampler, jax.lax.with_sharding_constraint(weights, sampler.shardings())
 
     def _run(self, params: Params, tokens, cache, own, start, *, emit: bool):
