@@ -24,15 +24,16 @@ def token_stats(
     weight: Float[Array, "D V"],
     targets: Int[Array, "P G T"],
     *,
+    temperature: float,
     mesh: Mesh,
     rules: sharding.Rules,
     chunk: int,
     kept_ids: Int[Array, "P G T k"] | None = None,
 ) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
-    """Log-probability of each target and entropy of its distribution, in nats: softmax(hidden @ weight).
+    """Log-probability of each target and entropy of its distribution, in nats: softmax(hidden @ weight / temperature).
 
     Args:
-        hidden: already divided by the temperature.
+        temperature: divides the float32 logits, as in sampling (divided by it, `hidden` would be rounded once more).
         chunk: tokens (of one device) whose logits exist at a time.
         kept_ids: the only ids with non-zero probability at each position (-1 fills up); None for all.
 
@@ -43,7 +44,7 @@ def token_stats(
         weight = sharding.gather_width(weight.astype(hidden.dtype), rules, axis=0)
         rows = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         kept = None if kept_ids is None else kept_ids.reshape(targets.size, -1)
-        logps, entropy = _chunked(rows, weight, targets.reshape(-1), kept, min(chunk, targets.size))
+        logps, entropy = _chunked(rows, weight, targets.reshape(-1), kept, temperature, min(chunk, targets.size))
         return logps.reshape(targets.shape), entropy.reshape(targets.shape)
 
     rows = Spec(sharding.ROWS)
@@ -52,14 +53,14 @@ def token_stats(
     )(hidden, weight, targets, kept_ids)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _chunked(hidden, weight, targets, kept, chunk: int) -> Pair:
-    return _forward(hidden, weight, targets, kept, chunk)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _chunked(hidden, weight, targets, kept, temperature: float, chunk: int) -> Pair:
+    return _forward(hidden, weight, targets, kept, temperature, chunk)[0]
 
 
-def _forward(hidden, weight, targets, kept, chunk: int):
+def _forward(hidden, weight, targets, kept, temperature: float, chunk: int):
     def one(part):
-        logits, hit = _logits(part[0], weight, part[1], part[2])
+        logits, hit = _logits(part[0], weight, part[1], part[2], temperature)
         top = lax.pmax(logits.max(-1), "tensor")
         weights = jnp.exp(logits - top[:, None])
         sums = jnp.stack([weights.sum(-1), (weights * logits).sum(-1), jnp.where(hit, logits, 0).sum(-1)])
@@ -72,17 +73,17 @@ def _forward(hidden, weight, targets, kept, chunk: int):
     return (logps, entropy), (hidden, weight, targets, kept, log_norm, entropy)
 
 
-def _backward(chunk: int, residuals, gradients):
+def _backward(temperature: float, chunk: int, residuals, gradients):
     hidden, weight, targets, kept, log_norm, entropy = residuals
 
     def one(weight_gradient, part):
         hidden, targets, kept, log_norm, entropy, to_logps, to_entropy = part
-        logits, hit = _logits(hidden, weight, targets, kept)
+        logits, hit = _logits(hidden, weight, targets, kept, temperature)
         log_probs = logits - log_norm[:, None]
         # d log p(y) / d z = [v = y] - p(v);  d H / d z = -p(v) (log p(v) + H)
         pull = to_logps[:, None] + to_entropy[:, None] * (log_probs + entropy[:, None])
         to_logits = jnp.where(hit, to_logps[:, None], 0) - jnp.exp(log_probs) * pull
-        to_logits = to_logits.astype(weight.dtype)
+        to_logits = (to_logits / temperature).astype(weight.dtype)
         weight_gradient += jnp.dot(hidden.T, to_logits, preferred_element_type=jnp.float32)
         return weight_gradient, jnp.dot(to_logits, weight.T, preferred_element_type=jnp.float32).astype(hidden.dtype)
 
@@ -96,9 +97,9 @@ def _backward(chunk: int, residuals, gradients):
 _chunked.defvjp(_forward, _backward)
 
 
-def _logits(hidden, weight, targets, kept) -> tuple[Float[Array, "c v"], Bool[Array, "c v"]]:
-    """This device's slice of the logits, and where the target stands in it."""
-    logits = jnp.dot(hidden, weight, preferred_element_type=jnp.float32)
+def _logits(hidden, weight, targets, kept, temperature: float) -> tuple[Float[Array, "c v"], Bool[Array, "c v"]]:
+    """This device's slice of the tempered logits, and where the target stands in it."""
+    logits = jnp.dot(hidden, weight, preferred_element_type=jnp.float32) / temperature
     first = lax.axis_index("tensor") * weight.shape[1]
     ids = lax.broadcasted_iota(targets.dtype, logits.shape, 1) + first.astype(targets.dtype)
     if kept is not None:

@@ -133,12 +133,18 @@ class LanguageModel:
         Args:
             temperature: what sampling divided the logits by.
             kept_ids: the support that truncated sampling drew from; see `Rollout`.
+
+        Raises:
+            ValueError: the temperature is not positive.
         """
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}: tokens can be scored at a positive one only.")
         hidden = self.hidden(params, groups)
         logps, entropy = head.token_stats(
-            (hidden / temperature).astype(hidden.dtype),
+            hidden,
             self.head_weight(params),
             groups.completions,
+            temperature=temperature,
             mesh=self.mesh,
             rules=self.rules,
             chunk=self.compute.head_chunk,
