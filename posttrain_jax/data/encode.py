@@ -1,0 +1,181 @@
+"""From text to token rows that respect length limits, with a count of what had to be cut or left out."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
+
+from posttrain_jax.data import fields
+
+Ids = list[int]
+Encoded = TypeVar("Encoded")
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What encoding needs of a tokenizer."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """Begins a prompt; None where the model has none."""
+        ...
+
+    def decode(self, ids: Ids, /) -> str:
+        """Text of the ids."""
+        ...
+
+    def render_prompt(self, prompt: Any, /) -> Ids:
+        """Ids of a text prompt or of messages, with exactly one BOS where the model has one."""
+        ...
+
+    def render_completion(self, text: str, /) -> Ids:
+        """Ids of a text completion, EOS at the end."""
+        ...
+
+    def render_example(self, messages: Any, /) -> tuple[Ids, Ids]:
+        """Ids of a conversation up to the last message, and of the last message with the token that ends it."""
+        ...
+
+
+Policy = Callable[[Ids, int], Ids | None]
+"""What to do with more ids than the limit: the ids to keep, None to leave the row out, or ValueError."""
+
+
+def keep_end(ids: Ids, limit: int) -> Ids:
+    """The last `limit` ids: for prompts, whose end holds the question and the beginning of the answer's turn."""
+    return ids[len(ids) - limit :]
+
+
+def keep_start(ids: Ids, limit: int) -> Ids:
+    """The first `limit` ids: for completions. EOS goes with the end: the text does not end there."""
+    return ids[:limit]
+
+
+def leave_out(ids: Ids, limit: int) -> None:
+    """None: the row is left out and counted."""
+
+
+def refuse(ids: Ids, limit: int) -> Ids:
+    """Raise ValueError."""
+    raise ValueError(f"{len(ids)} tokens exceed the limit of {limit}; raise the limit, or let such rows be cut.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Longest prompt and completion, in tokens, and what happens to longer ones."""
+
+    prompt: int
+    """BOS included; it survives the cut."""
+    completion: int
+    """EOS included."""
+    long_prompt: Policy = keep_end
+    long_completion: Policy = keep_start
+
+    def __post_init__(self):
+        if self.prompt < 2 or self.completion < 1:
+            raise ValueError(f"limits of {self.prompt} prompt and {self.completion} completion tokens leave no room.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenRow:
+    """One prompt with its completions, before padding."""
+
+    prompt: Int[np.ndarray, "s"]
+    completions: tuple[Int[np.ndarray, "_"], ...]
+    """As many as a group has: 0 for prompts alone, 1 for demonstrations, 2 for preferences (chosen, rejected)."""
+    index: int
+    """Of the source row."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeReport:
+    """What happened to the source rows: show it."""
+
+    rows: int
+    """Kept."""
+    cut_prompts: int
+    cut_completions: int
+    left_out: int
+    """Too long for a policy that leaves rows out."""
+    bad: int
+    """Did not fit the fields: missing or of another kind, empty completion, prompts of a pair that differ."""
+
+
+class Tally:
+    """Applies limits to row after row, and counts."""
+
+    def __init__(self, limits: Limits, tokenizer: Tokenizer):
+        self._limits = limits
+        self._tokenizer = tokenizer
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def fit(self, index: int, prompt: Ids, completions: Sequence[Ids]) -> TokenRow | None:
+        """The row within its limits, or None where a policy leaves it out."""
+        kept = self._fit_prompt(prompt)
+        cut = [self._fit_completion(ids) for ids in completions]
+        if kept is None or None in cut:
+            self._counts["left_out"] += 1
+            return None
+        self._counts["rows"] += 1
+        self._counts["cut_prompts"] += len(kept) < len(prompt)
+        self._counts["cut_completions"] += sum(
+            a is not None and len(a) < len(b) for a, b in zip(cut, completions, strict=True)
+        )
+        arrays = tuple(np.asarray(ids, np.int32) for ids in cut if ids is not None)
+        return TokenRow(np.asarray(kept, np.int32), arrays, index)
+
+    def _fit_prompt(self, ids: Ids) -> Ids | None:
+        if not ids:
+            raise ValueError("the prompt is empty, so there is no position to predict a completion from.")
+        limit = self._limits.prompt
+        if len(ids) <= limit:
+            return ids
+        head = ids[:1] if ids[0] == self._tokenizer.bos_id else []
+        kept = self._limits.long_prompt(ids[len(head) :], limit - len(head))
+        return None if kept is None else head + kept
+
+    def _fit_completion(self, ids: Ids) -> Ids | None:
+        if not ids:
+            raise ValueError("the completion has no token to learn from.")
+        limit = self._limits.completion
+        return ids if len(ids) <= limit else self._limits.long_completion(ids, limit)
+
+    def collect(
+        self, count: int, make: Callable[[int], Encoded | None], *, max_bad_fraction: float
+    ) -> tuple[list[Encoded], EncodeReport]:
+        """What `make` gives for each row, None left out, and the report.
+
+        Raises:
+            ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left.
+        """
+        bad: list[str] = []
+        made = []
+        for index in range(count):
+            try:
+                made.append(make(index))
+            except ValueError as error:
+                bad.append(f"row {index}: {error}")
+            if len(bad) > max_bad_fraction * count:
+                raise ValueError(
+                    f"{bad[0]} (Bad rows: {len(bad)} of the first {index + 1}; allowed: {max_bad_fraction:g}.)"
+                )
+        kept = [row for row in made if row is not None]
+        if not kept:
+            raise ValueError(f"none of the {count} rows is within the limits {self._limits}; raise them.")
+        self._counts["bad"] = len(bad)
+        return kept, EncodeReport(
+            **{field.name: self._counts[field.name] for field in dataclasses.fields(EncodeReport)}
+        )
+
+
+def pair(tokenizer: Tokenizer, prompt: fields.Prompt, completion: str) -> tuple[Ids, Ids]:
+    """Ids of a prompt and of its completion: text is encoded apart, messages go through the chat template."""
+    if not completion.strip():
+        raise ValueError("the completion is empty.")
+    if isinstance(prompt, str):
+        return tokenizer.render_prompt(prompt), tokenizer.render_completion(completion)
+    reply: Mapping[str, Any] = {"role": "assistant", "content": completion}
+    return tokenizer.render_example([*prompt, reply])

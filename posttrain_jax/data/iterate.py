@@ -1,0 +1,94 @@
+"""Batches without end, whose order a seed decides and a few numbers restore; and one pass in order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import grain
+
+Row = TypeVar("Row")
+Batch = TypeVar("Batch")
+
+Collate = Callable[[Sequence[Row], slice], Batch]
+"""From the rows of a global batch and the part of one process to that part: `batch.Pad`, `prompts.Pad`."""
+
+
+def share(batch_size: int, process_index: int, process_count: int) -> slice:
+    """The rows of the global batch that a process holds: consecutive, and the same number for each."""
+    if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
+        raise ValueError(
+            f"a batch of {batch_size} rows cannot be shared by process {process_index} of {process_count}; "
+            "choose a multiple of the number of processes."
+        )
+    rows = batch_size // process_count
+    return slice(process_index * rows, (process_index + 1) * rows)
+
+
+class Batches(Generic[Row, Batch]):
+    """Endless shuffled batches: every row once in an order of its own for each epoch.
+
+    A batch may begin in one epoch and end in the next, so that all are full. The global batches depend on rows, batch
+    size and seed alone; the number of processes only decides who holds which rows.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        collate: Collate,
+        *,
+        batch_size: int,
+        seed: int,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        """Begin at the first batch.
+
+        Args:
+            rows: all rows, the same in every process.
+            collate: makes a batch of rows.
+            batch_size: rows of a global batch.
+            seed: of the order.
+            process_index: this process (`jax.process_index()`).
+            process_count: processes (`jax.process_count()`).
+        """
+        if not rows:
+            raise ValueError("there are no rows to iterate over.")
+        self._rows = rows
+        self._collate = collate
+        self._own = share(batch_size, process_index, process_count)
+        self._batch_size = batch_size
+        self._order = {"rows": len(rows), "batch_size": batch_size, "seed": seed}
+        indices = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
+        # Collating costs microseconds a row: no threads, and nothing read ahead that a saved state would have to count.
+        options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        self._indices = iter(indices.to_iter_dataset(options))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        return self._collate([self._rows[next(self._indices)] for _ in range(self._batch_size)], self._own)
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands: JSON-able, and the same in every process."""
+        return {"indices": self._indices.get_state(), **self._order}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken, also with another number of processes.
+
+        Raises ValueError where rows, batch size or seed are others: the order would not continue.
+        """
+        for name, value in self._order.items():
+            if state[name] != value:
+                raise ValueError(f"the saved data order has {name} {state[name]} and this one {value}; use the same.")
+        self._indices.set_state(state["indices"])
+
+
+def one_pass(
+    rows: Sequence[Row], collate: Collate, *, batch_size: int, process_index: int = 0, process_count: int = 1
+) -> Iterator[Any]:
+    """Batches of all rows once, in order, for evaluation; the last is filled up with rows that count for nothing."""
+    own = share(batch_size, process_index, process_count)
+    for start in range(0, len(rows), batch_size):
+        yield collate(rows[start : start + batch_size], own)

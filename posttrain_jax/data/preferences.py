@@ -1,0 +1,37 @@
+"""Preference pairs: token rows with two completions, chosen and rejected."""
+
+from collections.abc import Callable
+
+from posttrain_jax.data import encode as encoding
+from posttrain_jax.data import fields, source
+
+
+def encode(
+    rows: source.Rows,
+    read: Callable[[source.Row], fields.Preference],
+    tokenizer: encoding.Tokenizer,
+    limits: encoding.Limits,
+    *,
+    max_bad_fraction: float = 0.0,
+) -> tuple[list[encoding.TokenRow], encoding.EncodeReport]:
+    """Token rows of `rows` (chosen first), and what was cut or left out.
+
+    Args:
+        rows: examples.
+        read: from a row to its preference: `PreferenceFields`, `ConversationPreferenceFields`,
+            `DialoguePreferenceFields` or any function.
+        tokenizer: of the model.
+        limits: in tokens, with the policies for longer text.
+        max_bad_fraction: share of the rows that may be unfit and is left out and counted; with 0 the first is an error.
+    """
+    tally = encoding.Tally(limits, tokenizer)
+
+    def make(index: int) -> encoding.TokenRow | None:
+        example = read(rows[index])
+        prompt, chosen = encoding.pair(tokenizer, example.prompt, example.chosen)
+        other, rejected = encoding.pair(tokenizer, example.prompt, example.rejected)
+        if prompt != other:
+            raise ValueError("the chat template renders the prompt differently for the two completions.")
+        return tally.fit(index, prompt, [chosen, rejected])
+
+    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)

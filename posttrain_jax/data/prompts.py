@@ -1,0 +1,83 @@
+"""Prompts for sampling, each with the example that its rewards need."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from posttrain_jax.data import batch, fields, source
+from posttrain_jax.data import encode as encoding
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptRow:
+    """A prompt in tokens and in text, with its example."""
+
+    tokens: encoding.TokenRow
+    text: str
+    """What the model is given, decoded where a chat template made it."""
+    example: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptBatch:
+    """P prompts of one process, padded on the right."""
+
+    prompts: Int[np.ndarray, "P S"]
+    prompt_lengths: Int[np.ndarray, "P"]
+    group_ids: Int[np.ndarray, "P"]
+    """Index of the source row, -1 on filling rows."""
+    row_mask: Bool[np.ndarray, "P"]
+    """False on rows that only fill up the last batch of a pass."""
+    rows: Sequence[PromptRow]
+    """As many as `row_mask` has True."""
+
+
+def encode(
+    rows: source.Rows,
+    read: Callable[[source.Row], fields.Prompt],
+    tokenizer: encoding.Tokenizer,
+    limits: encoding.Limits,
+    *,
+    max_bad_fraction: float = 0.0,
+) -> tuple[list[PromptRow], encoding.EncodeReport]:
+    """Prompt rows of `rows`, and what was cut or left out. `limits.completion` plays no part.
+
+    Args:
+        rows: examples.
+        read: from a row to its prompt: `PromptFields` or any function.
+        tokenizer: of the model.
+        limits: in tokens, with the policy for longer prompts.
+        max_bad_fraction: share of the rows that may be unfit and is left out and counted; with 0 the first is an error.
+    """
+    tally = encoding.Tally(limits, tokenizer)
+
+    def make(index: int) -> PromptRow | None:
+        prompt = read(rows[index])
+        ids = tokenizer.render_prompt(prompt)
+        tokens = tally.fit(index, ids, [])
+        if tokens is None:
+            return None
+        return PromptRow(tokens, prompt if isinstance(prompt, str) else tokenizer.decode(ids), rows[index])
+
+    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pad:
+    """Collates prompt rows: the smallest of `lengths` that holds every prompt of the global batch."""
+
+    lengths: Sequence[int]
+    """Padded prompt lengths that may occur, in tokens: each one compiles once."""
+    pad_id: int
+
+    def __call__(self, rows: Sequence[PromptRow], own: slice) -> PromptBatch:
+        """The `own` part of the global batch `rows`."""
+        buckets = [batch.Bucket(length, 0) for length in self.lengths]
+        tokens = [row.tokens for row in rows]
+        groups = batch.Pad(buckets, self.pad_id, group_size=0)(tokens, own)
+        return PromptBatch(
+            groups.prompts, groups.prompt_lengths, groups.group_ids, groups.group_ids >= 0, list(rows[own])
+        )
