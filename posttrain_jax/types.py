@@ -4,7 +4,7 @@ Axes: P rows (one prompt each), G completions of a row, S prompt positions, T co
 
 Invariants that every producer keeps and every consumer may rely on:
 
-* Column t of a per-token array belongs to `completions[..., t]`: `logps[..., t]` is the log-probability of that very token.
+* Column t of a per-token array belongs to `completions[..., t]`: `logps[..., t]` is the log-probability of that token.
 * Sequences are padded on the right. Masks come from lengths, never from comparing ids with a padding id.
 * `completion_mask` is True only on tokens that the policy chose: not on padding, not on tool output.
 * Per-token statistics are 0 where `completion_mask` is False.
@@ -25,8 +25,8 @@ Cls = TypeVar("Cls", bound=type)
 def struct(cls: Cls) -> Cls:
     """Make `cls` a frozen dataclass that JAX treats as a tree of its fields.
 
-    Trees are rebuilt without calling `__init__`, so that `tree.map` may put specs, shapes or stacked arrays in the place
-    of arrays although the annotations (checked when a person builds the struct under the tests) say otherwise.
+    Trees are rebuilt without calling `__init__`, so that `tree.map` may put specs, shapes or stacked arrays in the
+    place of arrays although the annotations (checked when a person builds the struct under the tests) say otherwise.
     """
     cls = dataclasses.dataclass(frozen=True)(cls)
     names = [field.name for field in dataclasses.fields(cls)]
@@ -134,8 +134,8 @@ class TrainState:
 
 Batch = PolicyBatch | PreferenceBatch | LikelihoodBatch
 Metrics = dict[str, Array]
-"""Arrays `[P, G, T]`, `[P, G]` or `[P]`, not yet averaged: the update averages the first over counted tokens and the others
-over rows that count, globally. A recipe therefore never divides a metric."""
+"""Arrays `[P, G, T]`, `[P, G]` or `[P]`, not yet averaged: the update averages the first over counted tokens and the
+others over completions or rows that hold any, globally. A recipe therefore never divides a metric."""
 
 
 @runtime_checkable
