@@ -1,7 +1,7 @@
 """Optimizers: optax, told which parameter is a matrix, which is a table and which is a norm or bias."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import optax
@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 from optax import contrib
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A learning rate over steps."""
 

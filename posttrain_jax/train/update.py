@@ -1,0 +1,207 @@
+"""The update: gradients of a recipe's loss over micro-batches, one optimizer step, global averages of the metrics."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from posttrain_jax import masked, types
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What training needs of a model; `posttrain_jax.models.language_model.LanguageModel` is one."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices."""
+        ...
+
+    @property
+    def row_sharding(self) -> NamedSharding:
+        """How batch arrays lie, rows first."""
+        ...
+
+    @property
+    def row_shards(self) -> int:
+        """Into how many parts the mesh cuts the rows of a batch."""
+        ...
+
+    def abstract_params(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shape, dtype and sharding of each parameter."""
+        ...
+
+    def token_stats(
+        self,
+        params: PyTree,
+        groups: types.Groups,
+        *,
+        temperature: float = 1.0,
+        kept_ids: Int[Array, "P G T k"] | None = None,
+    ) -> types.TokenStats:
+        """Log-probabilities and entropies of the completions' tokens."""
+        ...
+
+
+def abstract_state(model: Model, optimizer: optax.GradientTransformation, memory: PyTree = ()) -> types.TrainState:
+    """Shape, dtype and sharding of everything in a `TrainState`: moments lie as their parameter does."""
+    params, whole = model.abstract_params(), NamedSharding(model.mesh, Spec())
+
+    def replicated(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+
+    by_path = dict(jax.tree.leaves_with_path(params))
+
+    def like_its_parameter(path: tuple, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        tails = [path[i:] for i in range(len(path)) if path[i:] in by_path and by_path[path[i:]].shape == x.shape]
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_path[tails[0]].sharding if tails else whole)
+
+    moments = jax.tree.map_with_path(like_its_parameter, jax.eval_shape(functools.partial(_moments, optimizer), params))
+    step, key = jax.eval_shape(lambda: (jnp.int32(0), jax.random.key(0)))
+    return types.TrainState(params, moments, *replicated((step, key, memory)))
+
+
+def init_state(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    key: Key[Array, ""],
+    *,
+    params: PyTree,
+    memory: PyTree = (),
+) -> types.TrainState:
+    """The state before the first update, created where it will lie.
+
+    Args:
+        key: the run's key.
+        params: taken over by the state: the first update gives their memory away, so keep a copy of what is needed
+            later (`reference.freeze`).
+        memory: what the recipe carries from step to step.
+    """
+    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
+    opt_state = jax.jit(functools.partial(_moments, optimizer), out_shardings=shardings.opt_state)(params)
+    step, key, memory = jax.device_put((jnp.int32(0), key, memory), (shardings.step, shardings.key, shardings.memory))
+    return types.TrainState(params=params, opt_state=opt_state, step=step, key=key, memory=memory)
+
+
+def make_gradients(
+    model: Model, recipe: types.Loss, *, micro_batches: int = 1, temperature: float = 1.0
+) -> Callable[..., tuple[PyTree, dict[str, Float[Array, ""]]]]:
+    """`gradients(params, groups, batch, kept_ids=None) -> (float32 gradients, averaged metrics)`, to be jitted.
+
+    Losses add, so the gradients of the micro-batches are summed, in float32, and divided by nothing.
+    """
+
+    def loss_of(params: PyTree, part: tuple) -> tuple[Float[Array, ""], dict[str, Any]]:
+        groups, batch, kept_ids = part
+        policy = model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
+        loss, metrics = recipe.loss(policy, batch)
+        return loss, {name: _sum_and_count(x, batch.completion_mask) for name, x in metrics.items()}
+
+    def add(total: PyTree, more: PyTree) -> PyTree:
+        return jax.tree.map(lambda a, b: a + b.astype(jnp.float32), total, more)
+
+    def gradients(params, groups, batch, kept_ids=None):
+        parts = split(model, (groups, batch, kept_ids), micro_batches)
+        differentiate = jax.value_and_grad(loss_of, has_aux=True)
+
+        def one(total, part):
+            return add(total, differentiate(params, part)), None
+
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(differentiate, params, first)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+        shardings = jax.tree.map(lambda x: x.sharding, model.abstract_params())
+        zeros = (zeros[0], lax.with_sharding_constraint(zeros[1], shardings))
+        ((loss, sums), grads), _ = lax.scan(one, zeros, parts)
+        averages = {name: total / jnp.maximum(count, 1) for name, (total, count) in sums.items()}
+        tokens = jnp.sum(batch.completion_mask).astype(jnp.float32)
+        return grads, averages | {"loss": loss, "tokens": tokens, "grad_norm": optax.tree.norm(grads)}
+
+    return gradients
+
+
+def make_update(
+    model: Model,
+    recipe: types.Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    micro_batches: int = 1,
+    temperature: float = 1.0,
+) -> Callable[..., tuple[types.TrainState, dict[str, Float[Array, ""]]]]:
+    """`update(state, groups, batch, kept_ids=None) -> (state, metrics)`, jitted; it gives the old state's memory away.
+
+    Metrics are scalars: the recipe's, averaged over all counted tokens or rows of the batch, and `loss`, `tokens`
+    (counted), `grad_norm` (before clipping) and `finite`. Where loss or gradient is not finite, `finite` is 0 and the
+    state comes back unchanged.
+
+    Args:
+        micro_batches: parts the rows are computed in, one after the other, to save memory; changes nothing else.
+        temperature: what sampling divided the logits by.
+
+    Raises:
+        ValueError: rows do not split into the micro-batches on every device (when called).
+    """
+    gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer))
+    whole = NamedSharding(model.mesh, Spec())
+    shardings = types.TrainState(shardings.params, shardings.opt_state, whole, whole, whole)
+
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(shardings, whole))
+    def update(state, groups, batch, kept_ids=None):
+        grads, metrics = gradients(state.params, groups, batch, kept_ids)
+        # optax mixes dtypes, float32 moments with bfloat16 parameters among them
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+        params, opt_state, step = jax.tree.map(
+            functools.partial(jnp.where, finite),
+            (params, opt_state, state.step + 1),
+            (state.params, state.opt_state, state.step),
+        )
+        state = types.TrainState(params, opt_state, step, state.key, state.memory)
+        return state, metrics | {"finite": finite.astype(jnp.float32)}
+
+    return update
+
+
+def split(model: Model, tree: PyTree, parts: int) -> PyTree:
+    """Cut the rows of every array into `parts` micro-batches, a new leading axis.
+
+    Row i goes to part i % parts: each device cuts the rows it holds, and no row moves.
+    """
+    sharding = NamedSharding(model.mesh, Spec(None, *model.row_sharding.spec))
+
+    def one(x: Array) -> Array:
+        rows = x.shape[0]
+        if rows % (parts * model.row_shards):
+            raise ValueError(
+                f"{rows} rows do not split into {parts} micro-batches on {model.row_shards} row shards (data x fsdp):"
+                f" use a multiple of {parts * model.row_shards} rows, or fewer micro-batches."
+            )
+        cut = jnp.swapaxes(x.reshape(rows // parts, parts, *x.shape[1:]), 0, 1)
+        return lax.with_sharding_constraint(cut, sharding)
+
+    return jax.tree.map(one, tree)
+
+
+def _moments(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
+    """The optimizer's first state, its moments in float32 whatever the parameters are."""
+    with jax.numpy_dtype_promotion("standard"):
+        return optimizer.init(jax.tree.map(lambda x: x.astype(jnp.float32), params))
+
+
+def _sum_and_count(
+    x: Float[Array, "P ..."] | Int[Array, "P ..."] | Bool[Array, "P ..."], mask: Bool[Array, "P G T"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Sum of a metric over what counts, and how much counts: tokens, completions or rows, by its rank."""
+    counted = mask if x.ndim == 3 else jnp.any(mask, axis=tuple(range(x.ndim, 3)))
+    x = lax.stop_gradient(x).astype(jnp.float32)
+    return masked.total(x, counted), jnp.sum(counted).astype(jnp.float32)
