@@ -146,7 +146,8 @@ def _equal(first: safetensors_folder.Tensor, second: safetensors_folder.Tensor |
     """Whether two matrices on disk are equal, read a thousand rows at a time."""
     if second is None or first.shape != second.shape:
         return False
-    blocks = [(slice(start, start + 1024), slice(None)) for start in range(0, first.shape[0], 1024)]
+    rows = first.shape[0]
+    blocks = [(slice(start, min(start + 1024, rows)), slice(None)) for start in range(0, rows, 1024)]
     return all(np.array_equal(first[block], second[block]) for block in blocks)
 
 
