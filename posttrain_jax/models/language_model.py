@@ -175,7 +175,7 @@ class LanguageModel:
 
 
 @functools.lru_cache
-def _abstract(model: config.ModelConfig, compute: config.Compute) -> tuple[nnx.GraphDef, Params]:
+def _abstract(model: config.ModelConfig, compute: config.Compute) -> tuple[nnx.GraphDef, PyTree[jax.ShapeDtypeStruct]]:
     """The decoder's structure, and its parameters as shapes."""
     build = functools.partial(decoder.Decoder, model, compute.param_dtype)
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
