@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int
 
 from posttrain_jax import types
-from posttrain_jax.models import attention, config, rotary, sharding
+from posttrain_jax.models import attention, config, embedding, rotary, sharding
 
 ROWS = Spec(sharding.ROWS)
 
@@ -149,25 +149,12 @@ def run(
     if setup.compute.remat:
         policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         body = jax.checkpoint(body, prevent_cse=False, policy=policy)
-    carry = (_embed(setup, decoder.embedding[...], tokens), own)
+    table, dtype = decoder.embedding[...], setup.compute.dtype
+    embedded = embedding.embed(table, tokens, mesh=setup.mesh, rules=setup.rules, dtype=dtype)
     parts = (stacked, cache.keys, cache.values, jnp.arange(setup.config.num_layers, dtype=jnp.int32))
-    (residual, own), emitted = lax.scan(body, carry, parts)
-    hidden = _norm(residual, decoder.final_norm[...], setup.config.norm_eps).astype(setup.compute.dtype)
+    (residual, own), emitted = lax.scan(body, (embedded, own), parts)
+    hidden = _norm(residual, decoder.final_norm[...], setup.config.norm_eps).astype(dtype)
     return hidden, own, emitted
-
-
-def _embed(setup: Setup, table, tokens) -> Float[Array, "P G T D"]:
-    """Rows of the table, each device looking up the ids of its slice of the vocabulary."""
-
-    def island(table, tokens):
-        table = sharding.gather_width(table.astype(setup.compute.dtype), setup.rules, axis=1)
-        local = sharding.varying(tokens, "tensor") - lax.axis_index("tensor") * table.shape[0]
-        inside = (local >= 0) & (local < table.shape[0])
-        rows = table[jnp.where(inside, local, 0)]
-        return lax.psum(jnp.where(inside[..., None], rows, 0), "tensor").astype(jnp.float32)
-
-    specs = (setup.rules.spec("embedding", stacked=False), ROWS)
-    return jax.shard_map(island, mesh=setup.mesh, in_specs=specs, out_specs=ROWS)(table, tokens)
 
 
 def _project(setup: Setup, block: Block, residual, angles):
