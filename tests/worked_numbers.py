@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 
+from posttrain_jax import types
+
 MASK = jnp.array([[[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0]]], bool)
 REWARDS = jnp.array([[1.0, 0.0, 0.0, 1.0]])
 GROUP_IDS = jnp.array([7])
@@ -11,3 +13,17 @@ LOGPS = OLD + LOG_RATIO
 REF = OLD + jnp.array([[[0.05, 0, 0.1], [-0.1, 0.2, 0], [0, 0.1, -0.2], [0.3, 0, 0]]])
 ADVANTAGES = jnp.where(MASK, jnp.array([[1.0, -1.0, -1.0, 1.0]])[:, :, None], 0)
 """REWARDS standardised with ddof 0."""
+
+POLICY = types.TokenStats(logps=LOGPS, entropy=jnp.where(MASK, 1.0, 0.0))
+ROLLOUT = types.Rollout(
+    groups=types.Groups(
+        prompts=jnp.zeros((1, 1), int),
+        prompt_lengths=jnp.ones(1, int),
+        completions=jnp.zeros(MASK.shape, int),
+        completion_lengths=jnp.array([[3, 2, 3, 1]]),
+        completion_mask=MASK,
+        group_ids=GROUP_IDS,
+    ),
+    sampler=types.TokenStats(logps=OLD, entropy=jnp.where(MASK, 1.0, 0.0)),
+    truncated=jnp.zeros((1, 4), bool),
+)

@@ -1,0 +1,113 @@
+"""The table of recipes that the battery runs over, and random batches for them. A new recipe is one line in `CASES`."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from posttrain_jax import types
+from posttrain_jax.losses import shaping
+from posttrain_jax.recipes.likelihood.sft import SFT
+from posttrain_jax.recipes.policy.dapo import DAPO
+from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+from posttrain_jax.recipes.policy.grpo import GRPO
+from posttrain_jax.recipes.policy.rloo import RLOO
+from posttrain_jax.recipes.preference.dpo import DPO
+
+
+@types.struct
+class Data:
+    """Everything that a step of any recipe could be given, plus the policy's own statistics."""
+
+    groups: types.Groups
+    policy: types.TokenStats
+    old: types.TokenStats
+    ref: types.TokenStats | None
+    rewards: jax.Array
+    truncated: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A recipe and how it takes its data."""
+
+    recipe: Any
+    credit: Callable[[Any, Data], Any]
+    """`online` or `offline`."""
+    group_size: int = 4
+    """Completions of a row."""
+    flat_groups_rest: bool = True
+    """Groups of equal rewards have no gradient (where policy, old and reference are one)."""
+
+    def batch(self, data):
+        """What `credit` gives for the data."""
+        return self.credit(self.recipe, data)
+
+
+def ref_logps(recipe, data):
+    """What the loop would hand to `credit`."""
+    return data.ref.logps if recipe.needs_ref and data.ref is not None else None
+
+
+def online(recipe, data):
+    """Credit from rewards, and the log-probabilities at the start of the update."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
+    return dataclasses.replace(batch, old_logps=data.old.logps)
+
+
+def offline(recipe, data):
+    """Credit from given completions."""
+    return recipe.credit(data.groups, ref_logps(recipe, data))
+
+
+CASES = {
+    "sft": Case(SFT(), offline),
+    "dpo": Case(DPO(), offline, group_size=2),
+    "cdpo": Case(DPO(beta=0.5, label_noise=0.1), offline, group_size=2),
+    "grpo": Case(GRPO(), online),
+    "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
+    "dr_grpo": Case(DrGRPO(max_length=6), online),
+    "dapo": Case(DAPO(), online),
+    "dapo_overlong": Case(
+        DAPO(overlong=shaping.SoftOverlong(max_length=6, buffer=4), drop_truncated=False),
+        online,
+        flat_groups_rest=False,
+    ),
+    "rloo": Case(RLOO(), online),
+    "rloo_without_ref": Case(RLOO(kl_coef=0.0), online),
+}
+
+
+def random(case, *, rows=8, length=5, seed=0, spread=0.3):
+    """Random data in which every kind of row occurs: full, short, failed (NaN reward), truncated, of a shared group."""
+    shape = (rows, case.group_size, length)
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, length + 1, shape[:2])
+    lengths[0, 0] = length
+    mask = np.arange(length) < lengths[..., None]
+    base = generator.uniform(-3.0, -0.1, shape)
+    rewards = generator.normal(size=shape[:2])
+    rewards[-1, 0] = np.nan
+
+    def stats():
+        logps = base + spread * generator.normal(size=shape)
+        return types.TokenStats(logps=floats(mask * logps), entropy=floats(mask * -base))
+
+    groups = types.Groups(
+        prompts=jnp.zeros((rows, 2), int),
+        prompt_lengths=jnp.full(rows, 2),
+        completions=jnp.asarray(generator.integers(0, 9, shape)),
+        completion_lengths=jnp.asarray(lengths),
+        completion_mask=jnp.asarray(mask),
+        group_ids=jnp.asarray(np.arange(rows) // 2 * 5 + 3),
+    )
+    return Data(groups, stats(), stats(), stats(), floats(rewards), jnp.asarray(lengths == length))
+
+
+def floats(x):
+    """As float32."""
+    return jnp.asarray(x, jnp.float32)

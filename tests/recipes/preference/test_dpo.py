@@ -1,0 +1,71 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax import types
+from posttrain_jax.recipes.preference.dpo import DPO
+
+# Chosen: sum -10 over 5 tokens, reference -11. Rejected: -14 over 7, reference -13.
+MASK = jnp.arange(7)[None, None, :] < jnp.array([[[5], [7]]])
+GROUPS = types.Groups(
+    prompts=jnp.zeros((1, 1), int),
+    prompt_lengths=jnp.ones(1, int),
+    completions=jnp.zeros((1, 2, 7), int),
+    completion_lengths=jnp.array([[5, 7]]),
+    completion_mask=MASK,
+    group_ids=jnp.zeros(1, int),
+)
+POLICY = types.TokenStats(logps=jnp.where(MASK, -2.0, 0.0), entropy=jnp.zeros(MASK.shape))
+REF = jnp.where(MASK, jnp.array([[[-11 / 5], [-13 / 7]]]), 0)
+
+
+def loss(recipe, policy=POLICY):
+    return recipe.loss(policy, recipe.credit(GROUPS, REF))
+
+
+def test_canonical_pair():
+    np.testing.assert_allclose(loss(DPO(beta=0.1))[0], 0.598139, atol=1e-6)
+    np.testing.assert_allclose(loss(DPO(beta=0.1, label_noise=0.1))[0], 0.618139, atol=1e-6)
+
+
+def test_metrics_of_the_canonical_pair():
+    metrics = loss(DPO(beta=0.1))[1]
+    expected = {"chosen_reward": 0.1, "rejected_reward": -0.1, "margin": 0.2, "accuracy": 1.0}
+    assert metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], [value], atol=1e-6)
+
+
+def test_the_reference_itself_costs_ln_2_and_is_never_right():
+    value, metrics = loss(DPO(), dataclasses.replace(POLICY, logps=REF))
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    assert metrics["accuracy"] == 0
+
+
+def test_gradient_pushes_chosen_up_and_rejected_down_alike():
+    gradient = jax.grad(lambda policy: loss(DPO(beta=0.1), policy)[0])(POLICY).logps
+    push = 0.1 / (1 + np.exp(0.2))
+    np.testing.assert_allclose(gradient, jnp.where(MASK, jnp.array([[[-push], [push]]]), 0), rtol=1e-5)
+
+
+def test_rows_that_fill_up_the_batch_weigh_nothing():
+    double = jax.tree.map(lambda x: jnp.concatenate([x, jnp.zeros_like(x)]), GROUPS)
+    batch = DPO().credit(double, jnp.concatenate([REF, REF]))
+    np.testing.assert_array_equal(batch.pair_weights, [1, 0])
+
+
+def test_more_than_two_completions_are_refused():
+    three = jax.tree.map(lambda x: x[:, [0, 1, 1]] if x.ndim > 1 and x.shape[1] == 2 else x, GROUPS)
+    with pytest.raises(ValueError, match="not 3 completions"):
+        DPO().credit(three, REF[:, jnp.array([0, 1, 1])])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"beta": 0.0}, {"beta": -1.0}, {"label_noise": 0.5}, {"label_noise": -0.1}, {"beta": float("nan")}]
+)
+def test_meaningless_numbers_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DPO(**wrong)
