@@ -55,7 +55,9 @@ class _Process:
         """End the process and all that it started; its exit status (negative: the signal)."""
         self.connection.close()
         # It leads its own process group, and is not reaped before the wait: the id cannot belong to another.
-        os.killpg(self.process.pid, signal.SIGKILL)
+        # (macOS refuses where only the dead leader is left of the group.)
+        with contextlib.suppress(PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         return self.process.wait()
 
 

@@ -1,6 +1,6 @@
 import functools
 
-import fake
+import fake_tokenizer as fake
 import numpy as np
 import pytest
 
