@@ -27,7 +27,7 @@ def encode(
 
     def make(index: int) -> encoding.TokenRow | None:
         example = read(rows[index])
-        prompt, completion = encoding.pair(tokenizer, example.prompt, example.completion)
-        return tally.fit(index, prompt, [completion])
+        prompt, completions = encoding.group(tokenizer, example.prompt, [example.completion])
+        return tally.fit(index, prompt, completions)
 
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -171,11 +171,13 @@ class Tally:
         )
 
 
-def pair(tokenizer: Tokenizer, prompt: fields.Prompt, completion: str) -> tuple[Ids, Ids]:
-    """Ids of a prompt and of its completion: text is encoded apart, messages go through the chat template."""
-    if not completion.strip():
+def group(tokenizer: Tokenizer, prompt: fields.Prompt, completions: Sequence[str]) -> tuple[Ids, list[Ids]]:
+    """Ids of a prompt and of its completions: text is encoded apart, messages go through the chat template."""
+    if not all(text.strip() for text in completions):
         raise ValueError("the completion is empty.")
     if isinstance(prompt, str):
-        return tokenizer.render_prompt(prompt), tokenizer.render_completion(completion)
-    reply: Mapping[str, Any] = {"role": "assistant", "content": completion}
-    return tokenizer.render_example([*prompt, reply])
+        return tokenizer.render_prompt(prompt), [tokenizer.render_completion(text) for text in completions]
+    rendered = [tokenizer.render_example([*prompt, {"role": "assistant", "content": text}]) for text in completions]
+    if any(other != rendered[0][0] for other, _ in rendered):
+        raise ValueError("the chat template renders the prompt differently for different completions.")
+    return rendered[0][0], [ids for _, ids in rendered]

@@ -28,10 +28,7 @@ def encode(
 
     def make(index: int) -> encoding.TokenRow | None:
         example = read(rows[index])
-        prompt, chosen = encoding.pair(tokenizer, example.prompt, example.chosen)
-        other, rejected = encoding.pair(tokenizer, example.prompt, example.rejected)
-        if prompt != other:
-            raise ValueError("the chat template renders the prompt differently for the two completions.")
-        return tally.fit(index, prompt, [chosen, rejected])
+        prompt, completions = encoding.group(tokenizer, example.prompt, [example.chosen, example.rejected])
+        return tally.fit(index, prompt, completions)
 
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)

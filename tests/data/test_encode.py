@@ -94,6 +94,20 @@ def test_messages_go_through_the_chat_template():
     assert encoded[0].completions[1].tolist() == [*ids("no"), 2]
 
 
+class Fickle(fake.Characters):
+    """Its template writes the answer's length into the prompt."""
+
+    def render_example(self, messages):
+        prompt, completion = super().render_example(messages)
+        return [*prompt, len(completion)], completion
+
+
+def test_a_template_that_lets_the_answer_change_the_prompt_is_refused():
+    read = fields.PreferenceFields(fields.PromptFields(chat=True))
+    with pytest.raises(ValueError, match="row 0: the chat template renders the prompt differently"):
+        preferences.encode([{"prompt": "p", "chosen": "yes", "rejected": "no"}], read, Fickle(), encode.Limits(64, 8))
+
+
 def test_prompts_carry_text_and_example():
     data = [{"prompt": "p", "answer": "4"}, {"prompt": [{"role": "user", "content": "q"}], "answer": "5"}]
     encoded, report = prompts.encode(data, fields.PromptFields(), fake.Characters(), encode.Limits(32, 1))

@@ -53,3 +53,24 @@ def test_hh():
             if ids[-1] == characters.eos_id:
                 assert rows[row.index][name].endswith(characters.decode(ids.tolist()))
                 assert np.sum(ids == characters.eos_id) == 1
+
+
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def test_conversations():
+    pretrained = tokenizers.character_tokenizer().pretrained
+    pretrained.chat_template = TEMPLATE
+    chat = tokenizers.wrap(pretrained)
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+    encoded, _ = demonstrations.encode(
+        [{"messages": messages}], fields.ConversationFields(), chat, encode.Limits(64, 16)
+    )
+    prompt, (completion,) = encoded[0].prompt.tolist(), encoded[0].completions
+    assert (prompt[0], prompt.count(chat.bos_id)) == (chat.bos_id, 1)
+    assert chat.decode(prompt) == "user: hi\nassistant: "
+    assert (completion[-1], np.sum(completion == chat.eos_id)) == (chat.eos_id, 1)
+    assert chat.decode(completion.tolist()) == "yes"
