@@ -1,0 +1,161 @@
+"""The shape of the code: which part may import which, and how long files and functions may be."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "posttrain_jax"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES + EXPERIMENTS}
+
+MAY_IMPORT = {
+    "types": set(),
+    "masked": set(),
+    "losses": {"types", "masked", "losses"},
+    "recipes": {"types", "masked", "losses", "recipes"},
+    "models": {"types", "masked", "models"},
+    "rollout": {"types", "masked", "models", "rollout"},
+    "rewards": {"types", "masked", "rewards", "models.tokenizer"},
+    "data": {"types", "masked", "data", "models.tokenizer"},
+    "train": {"types", "masked", "models", "rollout", "rewards", "data", "train"},
+}
+PURE = {"jax", "jaxtyping", "numpy", "math", "dataclasses", "collections", "typing", "functools"}
+"""All that losses and recipes need from outside."""
+VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "tools"}
+
+EVERY = pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(ROOT)))
+INSIDE = [path for path in SOURCES if path != PACKAGE / "__init__.py"]
+"""All but the file that names the public API."""
+SOURCE = pytest.mark.parametrize("path", INSIDE, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def imports(path):
+    """Dotted names of everything imported, `from a import b` as `a.b`."""
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: import by the full name."
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def inside(path):
+    """Imports from the package, without its name."""
+    return [name.removeprefix("posttrain_jax.") for name in imports(path) if name.startswith("posttrain_jax.")]
+
+
+def layer(path):
+    """`losses` for posttrain_jax/losses/weight.py, `types` for posttrain_jax/types.py."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def below(name, allowed):
+    """Whether the dotted name is, or lies in, one of the allowed modules."""
+    return any(name == part or name.startswith(part + ".") for part in allowed)
+
+
+@SOURCE
+def test_imports_go_one_way(path):
+    wrong = [name for name in inside(path) if not below(name, MAY_IMPORT[layer(path)])]
+    assert not wrong, f"{layer(path)} may import {sorted(MAY_IMPORT[layer(path)])}, not {wrong}."
+
+
+@SOURCE
+def test_losses_and_recipes_are_pure(path):
+    if layer(path) not in ("types", "masked", "losses", "recipes"):
+        return
+    wrong = {name.split(".")[0] for name in imports(path)} - PURE - {"posttrain_jax"}
+    assert not wrong, f"{path.name} imports {wrong}."
+
+
+@SOURCE
+def test_modules_are_imported_and_not_names(path):
+    def is_module(name):
+        target = PACKAGE / name.replace(".", "/")
+        return target.is_dir() or target.with_suffix(".py").exists()
+
+    wrong = [name for name in inside(path) if not is_module(name) and not name.split(".")[-1].isupper()]
+    assert not wrong, f"Import the module instead of {wrong}; only constants may be imported by name."
+
+
+@SOURCE
+def test_nothing_imports_experiments_or_tests(path):
+    wrong = [name for name in imports(path) if name.split(".")[0] in ("experiments", "tests")]
+    assert not wrong
+
+
+def recipe_names():
+    """Names of the recipe classes."""
+    trees = (tree for path, tree in TREES.items() if path.is_relative_to(PACKAGE / "recipes"))
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.name == "train"], ids=lambda path: path.name)
+def test_training_names_no_recipe(path):
+    names = {node.id for node in ast.walk(TREES[path]) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(TREES[path]) if isinstance(node, ast.Attribute)}
+    assert not names & recipe_names()
+    assert {"SFT", "DPO", "GRPO"} <= recipe_names()
+
+
+@EVERY
+def test_files_have_names_that_say_something(path):
+    assert path.stem not in VAGUE
+    assert not path.stem.startswith("base_")
+
+
+@EVERY
+def test_files_are_short(path):
+    lines = len(path.read_text().splitlines())
+    limit = 250
+    if path.is_relative_to(PACKAGE / "recipes"):
+        limit = 80
+    elif path in EXPERIMENTS and "benchmarks" not in path.parts:
+        limit = 60
+    assert lines <= limit, f"{lines} lines, of {limit}."
+
+
+@EVERY
+def test_functions_are_short_and_take_few_arguments(path):
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= 60, f"{node.name} has {lines} lines, of 60."
+            count = len(node.args.posonlyargs) + len(node.args.args) + len(node.args.kwonlyargs)
+            assert count <= 9, f"{node.name} takes {count} arguments."  # eight and self
+
+
+@EVERY
+def test_no_shortcuts(path):
+    for node in ast.walk(TREES[path]):
+        where = f"{path.name}:{node.lineno}" if isinstance(node, ast.stmt | ast.expr) else path.name
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "__future__", f"{where}: postponed annotations switch the shape checks off."
+        if isinstance(node, ast.Name):
+            assert node.id not in ("NotImplementedError", "hasattr"), f"{where}: {node.id}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            assert len(node.args) == 2, f"{where}: getattr with a default hides a missing attribute."
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{where}: a bare except."
+
+
+@EVERY
+def test_inheritance_is_for_protocols_and_modules(path):
+    allowed = {"Protocol", "Module", "NamedTuple", "Generic", "Exception", "ValueError", "RuntimeError"}
+    classes = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.ClassDef)]
+    protocols = {node.name for node in classes if "Protocol" in map(last_name, node.bases)}
+    for node in classes:
+        assert set(map(last_name, node.bases)) <= allowed | protocols, f"{node.name} inherits."
+
+
+def last_name(base):
+    """`Protocol` for `typing.Protocol[T]`."""
+    return ast.unparse(base).split("[")[0].split(".")[-1]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=lambda path: path.parent.name)
+def test_packages_have_empty_init_files(path):
+    assert path.read_text() == ""
