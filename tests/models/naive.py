@@ -1,9 +1,10 @@
-"""The same decoder written as plainly as possible: one sequence at a time, all logits, no caches, no sharing, no chunks."""
+"""The same decoder written as plainly as possible: one sequence at a time, all logits, no caches, nothing shared."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from posttrain_jax.models import config, rotary
 
@@ -65,3 +66,30 @@ def _rotate(model, x):
     half = x.shape[-1] // 2
     turned = jax.lax.complex(x[..., :half], x[..., half:]) * turn
     return jnp.concatenate([turned.real, turned.imag], axis=-1)
+
+
+def token_stats(model, params, groups, *, temperature=1.0, kept_ids=None):
+    """Log-probability and entropy `[P, G, T]` of every completion token, each sequence on its own; 0 outside the mask."""
+    ids = jnp.asarray(_joined(groups), jnp.int32)
+    all_logits = jax.vmap(jax.vmap(lambda one: logits(model, params, one)))(ids)
+    positions = groups.prompt_lengths[:, None, None] - 1 + jnp.arange(groups.completions.shape[2])[None, None]
+    at = jnp.broadcast_to(positions, groups.completions.shape)[..., None]
+    chosen = jnp.take_along_axis(all_logits, at, axis=2) / temperature
+    if kept_ids is not None:
+        kept = (kept_ids[..., None] == jnp.arange(chosen.shape[-1])[None, None, None, None]).any(-2)
+        chosen = jnp.where(kept, chosen, -1e30)
+    log_probs = jax.nn.log_softmax(chosen)
+    logps = jnp.take_along_axis(log_probs, groups.completions[..., None], axis=3)[..., 0]
+    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+    mask = groups.completion_mask
+    return jnp.where(mask, logps, 0), jnp.where(mask, entropy, 0)
+
+
+def _joined(groups):
+    """Each completion right behind its own prompt, zeros behind it."""
+    P, G, T = groups.completions.shape
+    ids = np.zeros((P, G, groups.prompts.shape[1] + T), np.int32)
+    for row, length in enumerate(np.asarray(groups.prompt_lengths)):
+        ids[row, :, :length] = np.asarray(groups.prompts)[row, :length]
+        ids[row, :, length : length + T] = np.asarray(groups.completions)[row]
+    return ids
