@@ -166,7 +166,9 @@ def save(
     several hosts all call and the first writes.
 
     Args:
-        tokenizer: its files and its BOS, EOS and stop ids are written; without one the folder names no such ids.
+        tokenizer: its files and its BOS, EOS and stop ids are written; without one the folder names no such ids. For
+            model_type qwen2 (q, k, v biases), transformers 5's AutoTokenizer splits text as Qwen 2 does, whatever
+            tokenizer.json says: read another tokenizer from there with PreTrainedTokenizerFast.
         overwrite: whether a folder that holds something may be replaced.
         file_bytes: beyond which another safetensors file is begun.
 

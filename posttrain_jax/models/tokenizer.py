@@ -44,6 +44,14 @@ class Tokenizer:
         """One more than the largest id; the model's vocabulary may be larger (padded), not smaller."""
         return max(self.pretrained.get_vocab().values()) + 1
 
+    @functools.cached_property
+    def _alphabet(self) -> frozenset[str] | None:
+        """All characters that can be encoded, or None for tokenizers that encode any text."""
+        vocab, model = self.pretrained.get_vocab(), self.pretrained.backend_tokenizer.model
+        if not isinstance(model, models.WordLevel) or model.unk_token in vocab:
+            return None
+        return frozenset(token for token in vocab if len(token) == 1)
+
     def check_vocabulary(self, vocab_size: int) -> None:
         """Refuse a model whose vocabulary is too small: an id beyond it would be looked up as another in silence."""
         if self.vocab_size > vocab_size:
@@ -58,7 +66,16 @@ class Tokenizer:
         Args:
             parse_special: whether "<eos>" and the like, standing in the text, become the special token instead of being
                 spelled out. Right for text that a template wrote, wrong for data.
+
+        Raises:
+            ValueError: the tokenizer knows single characters only, and the text has others.
         """
+        unknown = set() if self._alphabet is None or parse_special else set(text) - self._alphabet
+        if unknown:
+            raise ValueError(
+                f"The characters {sorted(unknown)} are not in this tokenizer's alphabet; "
+                "take them out of the text, or train with a larger alphabet."
+            )
         return self.pretrained.encode(text, add_special_tokens=False, split_special_tokens=not parse_special)
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:

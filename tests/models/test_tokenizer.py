@@ -72,6 +72,8 @@ def test_character_tokenizer_as_a_folder(tmp_path):
     assert (again.pad_id, again.bos_id, again.eos_id, again.stop_ids) == (0, 1, 2, (2,))
     assert again.decode(again.encode("a  b c")) == "a  b c"
     assert again.pretrained("ab")["input_ids"] == [1, 3, 4]
+    with pytest.raises(ValueError, match=r"The characters \['d', 'é'\] are not in this tokenizer's alphabet"):
+        again.encode("bédad")
     with pytest.raises(ValueError, match="This tokenizer has no chat template"):
         small.render_prompt(DIALOGUE)
     with pytest.raises(ValueError, match=r"holds \['a'\] more than once"):
