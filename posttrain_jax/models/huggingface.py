@@ -113,8 +113,11 @@ def _read(tensors: list[safetensors_folder.Tensor], path: KeyPath, leaf: jax.Sha
         # Devices that hold the same part ask one after the other: it is read once.
         if str(index) not in parts:
             layers, inner = (tensors[index[0]], index[1:]) if stacked else (tensors, index)
-            pieces = [tensor[inner[::-1]].T if transposed else tensor[inner] for tensor in layers]
-            parts[str(index)] = (np.stack(pieces) if stacked else pieces[0]).astype(leaf.dtype)
+            sizes = [len(range(*cut.indices(size))) for cut, size in zip(index, leaf.shape, strict=True)]
+            part = parts[str(index)] = np.empty(sizes, leaf.dtype)
+            for layer, tensor in enumerate(layers):
+                piece = tensor[inner[::-1]].T if transposed else tensor[inner]
+                part[layer if stacked else ...] = piece  # cast layer by layer: no second copy of the whole
         return parts[str(index)]
 
     return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)

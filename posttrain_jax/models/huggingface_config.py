@@ -54,7 +54,10 @@ HARMLESS = {
     "pretraining_tp",  # cuts the same products into pieces
     "_name_or_path",
     "_commit_hash",
+    "is_llama_config",
+    "transformers.js_config",
     "unsloth_version",
+    "unsloth_fixed",
 }
 
 
