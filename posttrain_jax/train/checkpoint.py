@@ -121,12 +121,12 @@ class Checkpoints:
             saved = self._orbax.checkpointables_metadata(step).metadata
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(
-                f"{folder} is not a checkpoint of this library, or is damaged ({first_line(error)}): remove that folder,"
-                " or give another one."
+                f"{folder} is not a checkpoint of this library, or is damaged ({first_line(error)}): remove that"
+                " folder, or give another one."
             ) from error
         for part in wanted:
             if part not in saved:
-                raise ValueError(f"checkpoint {folder} holds no {part}: it belongs to another run.")
+                raise ValueError(f"checkpoint {folder} holds no {part}: no such run saved it; give another folder.")
         for part in [name for name in wanted if name in ("arrays", "ref_params")]:
             if saved[part] is None:
                 raise ValueError(

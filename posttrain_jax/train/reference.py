@@ -10,8 +10,8 @@ from posttrain_jax import types
 from posttrain_jax.train import update
 
 
-def freeze(params: PyTree) -> PyTree:
-    """A copy that no update gives away, on the same devices and in the same precision."""
+def copy(params: PyTree) -> PyTree:
+    """The same parameters in memory of their own: an update gives away the memory of those that it is given."""
     return jax.tree.map(jnp.copy, params)
 
 
@@ -22,8 +22,7 @@ def make_score(model: update.Model, *, temperature: float = 1.0) -> Callable[...
         temperature: what sampling divided the logits by; every role is scored at the same.
     """
 
-    @jax.jit
     def score(params, groups, kept_ids=None):
         return model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
 
-    return score
+    return jax.jit(score, out_shardings=model.row_sharding)

@@ -81,7 +81,7 @@ def init_state(
     Args:
         key: the run's key.
         params: taken over by the state: the first update gives their memory away, so keep a copy of what is needed
-            later (`reference.freeze`).
+            later (`reference.copy`).
         memory: what the recipe carries from step to step.
     """
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))

@@ -103,3 +103,11 @@ def compiled():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield events
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_compiles():
+    """These programs run for milliseconds and compile for seconds: leave most optimizations out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

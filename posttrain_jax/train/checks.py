@@ -1,0 +1,78 @@
+"""What a run refuses before its first update, each with a sentence that says what to do."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from posttrain_jax import masked, types
+from posttrain_jax.rollout import sample
+
+MEDIAN_NATS = 0.02
+"""Half of all tokens must have a sampler and a trainer log-probability closer than this."""
+FAR_SHARE = 0.15
+"""At most this share of tokens may have a ratio off by more than 10 %; deep bfloat16 models reach half of it."""
+
+
+def sampling(settings: sample.Sampling) -> None:
+    """Completions must be able to end, and must have a probability that moves with the parameters."""
+    if not settings.stop_ids:
+        raise ValueError(
+            "sampling has no stop id, so no completion could end before the length limit: give the EOS id."
+        )
+    if settings.temperature <= 0:
+        raise ValueError(
+            f"temperature={settings.temperature} samples greedily, where a group learns nothing: use 1, or above 0."
+        )
+
+
+def double_bos(prompts: Int[np.ndarray, "P S"], bos_id: int | None) -> None:
+    """Exactly one BOS begins a prompt."""
+    if bos_id is not None and prompts.shape[1] > 1 and bool(np.any(np.all(prompts[:, :2] == bos_id, axis=1))):
+        raise ValueError(
+            f"a prompt begins with two BOS tokens (id {bos_id}): drop the one in the text or chat template."
+        )
+
+
+def counted_rows(mask: Bool[np.ndarray, "P G T"], group_ids: Int[np.ndarray, "P"]) -> None:
+    """Every row but those that fill the batch up (id -1) has tokens to learn from."""
+    empty = group_ids[(group_ids >= 0) & ~mask.any(axis=(1, 2))]
+    if empty.size:
+        raise ValueError(
+            f"{empty.size} rows of the first batch, data row {empty[0]} among them, have no token to learn from:"
+            " look at their completions and at the chat template."
+        )
+
+
+def agreement(sampler: types.TokenStats, policy: types.TokenStats, mask: Bool[Array, "P G T"]) -> None:
+    """Sampler and trainer must mean the same distribution."""
+    far = jnp.abs(sampler.logps - policy.logps)
+    share = float(masked.mean((far > np.log(1.1)).astype(jnp.float32), mask))
+    median = float(jnp.nanmedian(jnp.where(mask, far, jnp.nan)))
+    if not (median <= MEDIAN_NATS and share <= FAR_SHARE):
+        raise ValueError(
+            f"sampler and trainer disagree on the sampled tokens (median {median:.3g} nats, {share:.0%} of the ratios"
+            " off by more than 10 %): give both the same temperature, precision and weights."
+        )
+
+
+def starts_at_reference(policy: Float[Array, "P G T"], ref: Float[Array, "P G T"], mask: Bool[Array, "P G T"]) -> None:
+    """Before the first update the divergence from the reference is 0 (and the loss of DPO is ln 2)."""
+    largest = float(jnp.max(jnp.where(mask, jnp.abs(policy - ref), 0)))
+    if not largest <= 1e-4:
+        raise ValueError(
+            f"policy and reference differ by up to {largest:.3g} nats before the first update: start the run with the"
+            " reference's parameters."
+        )
+
+
+def rewards(values: Float[Array, "P G"]) -> None:
+    """Some rewards of the first batch are finite, and they are not all the same."""
+    scored = jnp.isfinite(values)
+    if not bool(jnp.any(scored)):
+        raise ValueError("no completion of the first batch could be scored: run the reward on one example by hand.")
+    if float(masked.variance(values, scored)) == 0:
+        raise ValueError(
+            f"all {int(jnp.sum(scored))} rewards of the first batch are {float(masked.mean(values, scored)):g}, from"
+            " which nothing can be learned: use an easier task, more prompts, a shaped reward, or"
+            " refuse_equal_rewards=False to go on."
+        )

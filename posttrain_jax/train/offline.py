@@ -1,0 +1,89 @@
+"""The offline loop: given completions -> reference -> credit -> update."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from posttrain_jax import types
+from posttrain_jax.models import language_model
+from posttrain_jax.train import checks, metrics, reference, rows, run, update
+
+
+@dataclasses.dataclass(frozen=True)
+class Offline:
+    """What a policy learns from, and how."""
+
+    model: language_model.LanguageModel
+    recipe: types.OfflineRecipe
+    optimizer: optax.GradientTransformation
+    data: run.Data
+    """Batches of completions: `data.iterate.Batches` over `data.batch.Pad`."""
+
+
+def run_offline(
+    parts: Offline,
+    plan: run.Plan,
+    params: PyTree,
+    *,
+    ref_params: PyTree | None = None,
+    loggers: Sequence[metrics.Logger] = (),
+    evaluate: run.Evaluate | None = None,
+) -> types.TrainState:
+    """Train until `plan.steps` batches are learned from, going on where `plan.folder` stands.
+
+    Args:
+        parts: what learns from what.
+        plan: how long, and what is written when.
+        params: to start from; they are copied.
+        ref_params: the reference; `params` where None.
+        loggers: beside `metrics.jsonl`.
+        evaluate: from parameters and step to numbers.
+
+    Raises:
+        ValueError: a check before the first update fails.
+        RuntimeError: an update is not finite; the run is saved.
+    """
+    sharding, recipe = parts.model.row_sharding, parts.recipe
+    score = reference.make_score(parts.model)
+    credit = jax.jit(recipe.credit, out_shardings=sharding)
+    learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches)
+    ref_params = params if ref_params is None else ref_params
+    with run.Run(plan, _about(parts), loggers) as journal:
+        state = journal.begin(parts.model, parts.optimizer, params, parts.data)
+        if journal.start == 0:
+            journal.log(0, journal.evaluate(evaluate, state, 0))
+        for step in journal.steps():
+            clock, position = run.Clock(), parts.data.state()
+            with clock.phase("data"):
+                own = next(parts.data)
+                groups = own.to_device(lambda x: rows.to_devices(sharding, x))
+            with clock.phase("reference"):
+                ref_logps = score(ref_params, groups).logps if recipe.needs_ref else None
+                batch = jax.block_until_ready(credit(groups, ref_logps))
+            if step == journal.start + 1:
+                checks.counted_rows(own.completion_mask, own.group_ids)
+            if step == 1 and ref_logps is not None:
+                checks.starts_at_reference(score(state.params, groups).logps, ref_logps, groups.completion_mask)
+            with clock.phase("update"):
+                state, learned = learn(state, groups, batch)
+                values = {name: float(x) for name, x in learned.items()}
+            if not values["finite"]:
+                reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
+                raise journal.stop(step, state, position, reason)
+            values["completion_length"] = float(np.mean(own.completion_lengths))
+            values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
+            journal.log(step, values)
+            journal.save(step, state, parts.data)
+    return state
+
+
+def _about(parts: Offline) -> dict[str, str]:
+    return {
+        "objective": repr(parts.recipe),
+        "model": repr(parts.model.config),
+        "compute": repr(parts.model.compute),
+    }

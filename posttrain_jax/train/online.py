@@ -1,0 +1,233 @@
+"""The online loop: prompts -> rollout -> rewards -> reference -> credit -> update."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from posttrain_jax import masked, types
+from posttrain_jax.data import prompts as prompting
+from posttrain_jax.models import language_model, tokenizer
+from posttrain_jax.rewards import pool, report
+from posttrain_jax.rewards import sample as scoring
+from posttrain_jax.rollout import generate, sample
+from posttrain_jax.train import checks, metrics, reference, rows, run, update
+
+
+@dataclasses.dataclass(frozen=True)
+class Online:
+    """What a policy learns from, and how."""
+
+    model: language_model.LanguageModel
+    recipe: types.OnlineRecipe
+    optimizer: optax.GradientTransformation
+    tokenizer: tokenizer.Tokenizer
+    data: run.Data
+    """Batches of prompts: `data.iterate.Batches` over `data.prompts.Pad`."""
+    rewards: pool.RewardPool
+    sampling: sample.Sampling
+    group_size: int
+    """Completions of a prompt."""
+    updates_per_rollout: int = 1
+    """Updates on the whole of each rollout; with more than one the old log-probabilities are computed first."""
+    refuse_equal_rewards: bool = True
+    """Whether a run whose first rewards are all the same is refused."""
+
+
+def run_online(
+    parts: Online,
+    plan: run.Plan,
+    params: PyTree,
+    *,
+    ref_params: PyTree | None = None,
+    loggers: Sequence[metrics.Logger] = (),
+    evaluate: run.Evaluate | None = None,
+) -> types.TrainState:
+    """Train until `plan.steps` rollouts are learned from, going on where `plan.folder` stands.
+
+    Args:
+        parts: what learns from what.
+        plan: how long, and what is written when.
+        params: to start from; they are copied.
+        ref_params: the reference; `params` where None.
+        loggers: beside `metrics.jsonl`.
+        evaluate: from parameters and step to numbers.
+
+    Raises:
+        ValueError: a check before the first update fails.
+        RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
+    """
+    checks.sampling(parts.sampling)
+    stages = _Stages(parts, plan)
+    ref_params = params if ref_params is None else ref_params
+    with run.Run(plan, _about(parts), loggers) as journal:
+        state = journal.begin(parts.model, parts.optimizer, params, parts.data)
+        if journal.start == 0:
+            journal.log(0, journal.evaluate(evaluate, state, 0))
+        for step in journal.steps():
+            clock, position = run.Clock(), parts.data.state()
+            with clock.phase("rollout"):
+                prompts = next(parts.data)
+                rollout, here = stages.sample(state, step, prompts)
+            with clock.phase("score"):
+                samples = decode(prompts, here, parts.tokenizer, parts.sampling.stop_ids)
+                scores = parts.rewards.score(samples)
+                rewards, values = stages.reward(rollout, scores)
+            if values["unscored"] == 1:
+                raise journal.stop(step, state, position, f"no completion was scored ({scores.report.first_error}).")
+            with clock.phase("reference"):
+                batch = stages.credit(state, ref_params, rollout, rewards)
+            if step == journal.start + 1:
+                stages.check(state, ref_params, rollout, rewards, prompts, fresh=step == 1)
+            with clock.phase("update"):
+                for repeat in range(parts.updates_per_rollout):
+                    state, learned = stages.update(state, rollout.groups, batch, rollout.kept_ids)
+                    if not float(learned["finite"]):
+                        before = state if repeat == 0 else None
+                        reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
+                        raise journal.stop(step, before, position, reason)
+            values |= {name: float(x) for name, x in learned.items()}
+            values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
+            journal.log(step, values | failures(scores.report))
+            journal.show(
+                step, [shown(row[0], float(reward[0])) for row, reward in zip(samples, scores.rewards, strict=True)][:4]
+            )
+            journal.save(step, state, parts.data)
+    return state
+
+
+class _Stages:
+    """The compiled functions of the loop."""
+
+    def __init__(self, parts: Online, plan: run.Plan):
+        model, temperature = parts.model, parts.sampling.temperature
+        self._parts = parts
+        self._generate = generate.make_generate(model, parts.sampling, parts.group_size)
+        self._score = reference.make_score(model, temperature=temperature)
+        self._credit = jax.jit(parts.recipe.credit, out_shardings=model.row_sharding)
+        self._summary = jax.jit(summary)
+        self.update = update.make_update(
+            model, parts.recipe, parts.optimizer, micro_batches=plan.micro_batches, temperature=temperature
+        )
+
+    def _put(self, x: np.ndarray) -> Array:
+        return rows.to_devices(self._parts.model.row_sharding, x)
+
+    def sample(
+        self, state: types.TrainState, step: int, prompts: prompting.PromptBatch
+    ) -> tuple[types.Rollout, types.Rollout]:
+        """The rollout on the devices, and this process's rows of it."""
+        arrays = [self._put(x) for x in (prompts.prompts, prompts.prompt_lengths, prompts.group_ids)]
+        rollout = self._generate(state.params, *arrays, jax.random.fold_in(state.key, step))
+        return rollout, rows.to_host(rollout)
+
+    def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Float[Array, "P G"], dict[str, float]]:
+        """The rewards on the devices, and their global numbers."""
+        rewards, columns = self._put(scores.rewards), self._put(scores.columns)
+        numbers, by_column = self._summary(rollout, rewards, columns)
+        values = {name: float(x) for name, x in numbers.items()}
+        named = zip(scores.names, np.asarray(by_column), strict=True)
+        return rewards, values | {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
+
+    def credit(
+        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: Float[Array, "P G"]
+    ) -> types.PolicyBatch:
+        """What the loss reads; the passes that it needs under fixed parameters included."""
+        ref_logps = None
+        if self._parts.recipe.needs_ref:
+            ref_logps = self._score(ref_params, rollout.groups, rollout.kept_ids).logps
+        batch = self._credit(rollout, rewards, ref_logps)
+        if self._parts.updates_per_rollout > 1:
+            old = self._score(state.params, rollout.groups, rollout.kept_ids)
+            batch = dataclasses.replace(batch, old_logps=old.logps)
+        return jax.block_until_ready(batch)
+
+    def check(
+        self,
+        state: types.TrainState,
+        ref_params: PyTree,
+        rollout: types.Rollout,
+        rewards: Float[Array, "P G"],
+        prompts: prompting.PromptBatch,
+        *,
+        fresh: bool,
+    ) -> None:
+        """Refuse what would only waste time; a resumed run has left its reference, and has had rewards."""
+        mask = rollout.groups.completion_mask
+        checks.double_bos(prompts.prompts, self._parts.tokenizer.bos_id)
+        policy = self._score(state.params, rollout.groups, rollout.kept_ids)
+        checks.agreement(rollout.sampler, policy, mask)
+        if fresh and self._parts.recipe.needs_ref:
+            ref = self._score(ref_params, rollout.groups, rollout.kept_ids)
+            checks.starts_at_reference(policy.logps, ref.logps, mask)
+        if fresh and self._parts.refuse_equal_rewards:
+            checks.rewards(rewards)
+
+
+def summary(
+    rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Float[Array, "P G K"]
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, "K"]]:
+    """Global numbers of a rollout: means over scored completions, and each reward's mean where it applied."""
+    scored = ~jnp.isnan(rewards)
+    spread = jnp.max(jnp.where(scored, rewards, -jnp.inf), axis=1) > jnp.min(
+        jnp.where(scored, rewards, jnp.inf), axis=1
+    )
+    numbers = {
+        "reward": masked.mean(rewards, scored),
+        "reward_std": jnp.sqrt(masked.variance(rewards, scored)),
+        "unscored": jnp.mean((~scored).astype(jnp.float32)),
+        "equal_groups": jnp.mean((~spread).astype(jnp.float32)),
+        "truncated": jnp.mean(rollout.truncated.astype(jnp.float32)),
+        "completion_length": jnp.mean(rollout.groups.completion_lengths.astype(jnp.float32)),
+    }
+    return numbers, masked.mean(columns, ~jnp.isnan(columns), axis=(0, 1))
+
+
+def decode(
+    prompts: prompting.PromptBatch, here: Any, words: tokenizer.Tokenizer, stop_ids: Sequence[int]
+) -> list[list[scoring.Sample]]:
+    """This process's completions as text, with the example that each belongs to."""
+    samples = []
+    for index, row in enumerate(prompts.rows):
+        group = []
+        for member, length in enumerate(here.groups.completion_lengths[index]):
+            ids = [int(x) for x in here.groups.completions[index, member, :length]]
+            ended = bool(ids) and ids[-1] in stop_ids
+            group.append(
+                scoring.Sample(
+                    prompt=row.text,
+                    completion=words.decode(ids[:-1] if ended else ids),
+                    example=row.example,
+                    completion_tokens=int(here.groups.completion_mask[index, member].sum()),
+                    truncated=bool(here.truncated[index, member]),
+                )
+            )
+        samples.append(group)
+    return samples
+
+
+def shown(one: scoring.Sample, reward: float) -> metrics.Shown:
+    """A sample as people see it."""
+    return metrics.Shown(prompt=one.prompt, completion=one.completion, reward=reward)
+
+
+def failures(told: report.ScoreReport) -> Mapping[str, float]:
+    """Reward calls of this process that gave no score, by kind; nothing where all did."""
+    kinds = {"timeouts": told.timeouts, "errors": told.errors, "crashes": told.crashes, "invalid": told.invalid}
+    return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
+
+
+def _about(parts: Online) -> dict[str, str]:
+    return {
+        "objective": repr(parts.recipe),
+        "model": repr(parts.model.config),
+        "compute": repr(parts.model.compute),
+        "sampling": repr(parts.sampling),
+        "group_size": str(parts.group_size),
+        "updates_per_rollout": str(parts.updates_per_rollout),
+    }

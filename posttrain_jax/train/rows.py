@@ -1,0 +1,22 @@
+"""Rows of a batch between the host and the devices; on a pod every process holds some of the rows."""
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jaxtyping import Array, PyTree, Shaped
+
+
+def to_devices(sharding: NamedSharding, own: Shaped[np.ndarray, "p ..."]) -> Shaped[Array, "P ..."]:
+    """One global array of the rows that each process holds."""
+    return jax.make_array_from_process_local_data(sharding, own)
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """The rows that this process holds, of every array, in order."""
+    return jax.tree.map(_own, tree)
+
+
+def _own(x: Shaped[Array, "P ..."]) -> Shaped[np.ndarray, "p ..."]:
+    # devices along the tensor axis hold the same rows
+    parts = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
+    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
