@@ -69,7 +69,7 @@ def _rotate(model, x):
 
 
 def token_stats(model, params, groups, *, temperature=1.0, kept_ids=None):
-    """Log-probability and entropy `[P, G, T]` of every completion token, each sequence on its own; 0 outside the mask."""
+    """Log-probability and entropy `[P, G, T]` of each completion token, every sequence alone; 0 outside the mask."""
     ids = jnp.asarray(_joined(groups), jnp.int32)
     all_logits = jax.vmap(jax.vmap(lambda one: logits(model, params, one)))(ids)
     positions = groups.prompt_lengths[:, None, None] - 1 + jnp.arange(groups.completions.shape[2])[None, None]

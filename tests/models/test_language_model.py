@@ -75,12 +75,9 @@ def assert_same_leaves(ours, expected, *, rtol=5e-5):
             id="all biases, llama3 rope, a prompt much longer than the completion",
         ),
         pytest.param(
-            {**PLAIN, "num_kv_heads": 1, "head_dim": 12},
+            {**PLAIN, "num_kv_heads": 1, "head_dim": 12, "num_layers": 1},
             {"P": 3, "S": 5, "G": 1, "T": 1},
             id="one key head, head_dim unlike hidden / heads, one completion of one token",
-        ),
-        pytest.param(
-            {**PLAIN, "num_kv_heads": 4}, {"P": 1, "S": 1, "G": 4, "T": 9}, id="one row, prompts of one token"
         ),
     ],
 )
@@ -105,7 +102,6 @@ def test_temperature_and_kept_ids_change_the_distribution_that_is_scored():
     kept = jnp.concatenate([groups.completions[..., None], jnp.asarray(others, jnp.int32)], axis=-1)
     options = {"temperature": 0.7, "kept_ids": kept}
     assert_same(shared(model, groups, **options)(params), plain(model, groups, **options)(params))
-    assert_same(shared(model, groups, temperature=2.5)(params), plain(model, groups, temperature=2.5)(params))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
