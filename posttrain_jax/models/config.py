@@ -10,9 +10,9 @@ from jax.typing import DTypeLike
 class Llama3Scaling:
     """Rotary frequencies of Llama 3.1: long wavelengths are stretched, short ones kept, those between are blended.
 
-    With wavelength w = 2 pi / frequency and n = original_max_position: frequency / factor where w > n / low_freq_factor;
-    frequency where w < n / high_freq_factor; (1 - s) frequency / factor + s frequency between, where
-    s = (n / w - low_freq_factor) / (high_freq_factor - low_freq_factor).
+    With wavelength w = 2 pi / frequency and n = original_max_position: frequency / factor where
+    w > n / low_freq_factor, frequency where w < n / high_freq_factor, and between the two
+    (1 - s) frequency / factor + s frequency with s = (n / w - low_freq_factor) / (high_freq_factor - low_freq_factor).
 
     Source: Llama 3.1 (Grattafiori et al. 2024, arXiv:2407.21783) and its reference implementation.
     """
