@@ -92,3 +92,14 @@ def sample_table(step: int, shown: Sequence[metrics.Shown], *, width: int = 400)
         cut = [rich.text.Text(text[:width] + ("…" if len(text) > width else "")) for text in texts]
         table.add_row(*cut, f"{sample.reward:.3g}")
     return table
+
+
+def comparison(stages: Mapping[str, Mapping[str, float]]) -> rich.table.Table:
+    """Named sets of the same numbers, a row each."""
+    table = rich.table.Table()
+    table.add_column("")
+    for name in next(iter(stages.values())):
+        table.add_column(name.replace("_", " "), justify="right")
+    for stage, values in stages.items():
+        table.add_row(stage, *(number(x) for x in values.values()))
+    return table

@@ -79,7 +79,7 @@ def run_online(
                 scores = parts.rewards.score(samples)
                 rewards, values = stages.reward(rollout, scores)
             if values["unscored"] == 1:
-                raise journal.stop(step, state, position, f"no completion was scored ({scores.report.first_error}).")
+                raise journal.stop(step, state, position, f"no completion was scored ({why(scores.report)}).")
             with clock.phase("reference"):
                 batch = stages.credit(state, ref_params, rollout, rewards)
             if step == journal.start + 1:
@@ -220,6 +220,11 @@ def failures(told: report.ScoreReport) -> Mapping[str, float]:
     """Reward calls of this process that gave no score, by kind; nothing where all did."""
     kinds = {"timeouts": told.timeouts, "errors": told.errors, "crashes": told.crashes, "invalid": told.invalid}
     return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
+
+
+def why(told: report.ScoreReport) -> str:
+    """The first failure in one line."""
+    return (told.first_error or "no reward applied").strip().split("\n")[-1]
 
 
 def _about(parts: Online) -> dict[str, str]:

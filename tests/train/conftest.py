@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as Spec
 
 from posttrain_jax import types
 from posttrain_jax.models import config, language_model, sharding
@@ -26,8 +29,64 @@ class Weighted:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A stand-in that compiles in no time: next-token logits from the prompt's first token, two blocks, a norm.
+
+    It leaves sharding to XLA, whose partitioner gives it wrong gradients on a mesh of all three axes (jax 0.10.2):
+    there only the decoder, which says how everything lies, is tested.
+    """
+
+    mesh: jax.sharding.Mesh
+    param_dtype: object
+    vocab_size: int = 32
+
+    @property
+    def row_sharding(self):
+        return NamedSharding(self.mesh, Spec(sharding.ROWS))
+
+    @property
+    def row_shards(self):
+        return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+
+    def abstract_params(self):
+        shapes = {
+            "embedding": (self.vocab_size, 8),
+            "blocks": {"query": (2, 8, 8), "attention_norm": (2, 8)},
+            "head": (8, self.vocab_size),
+        }
+
+        def one(path, shape):
+            spec = sharding.TRAINING_RULES.spec(path[-1].key, stacked=len(path) > 1)
+            return jax.ShapeDtypeStruct(shape, self.param_dtype, sharding=NamedSharding(self.mesh, spec))
+
+        return jax.tree.map_with_path(one, shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+    def init(self, key):
+        random = np.random.default_rng(int(jax.random.key_data(key)[-1]))
+        return jax.tree.map(
+            lambda x: jax.device_put(random.normal(size=x.shape).astype(x.dtype), x.sharding), self.abstract_params()
+        )
+
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None):
+        hidden = params["embedding"][groups.prompts[:, 0]]
+        for query, norm in zip(params["blocks"]["query"], params["blocks"]["attention_norm"], strict=True):
+            hidden = hidden + jnp.tanh(hidden @ query) * norm[None]
+        logits = (hidden @ params["head"]).astype(jnp.float32) / temperature
+        log_probs = jax.nn.log_softmax(logits)[:, None, None]
+        chosen = jax.nn.one_hot(groups.completions, self.vocab_size)
+        mask = groups.completion_mask
+        entropy = jnp.broadcast_to(-jnp.sum(jnp.exp(log_probs) * log_probs, -1), mask.shape)
+        return types.TokenStats(
+            logps=jnp.where(mask, jnp.sum(chosen * log_probs, -1), 0), entropy=jnp.where(mask, entropy, 0)
+        )
+
+
 class Tiny:
     """Makers of small objects."""
+
+    def toy(self, *, data=1, fsdp=1, tensor=1, param_dtype=jnp.float32):
+        return Toy(sharding.make_mesh(data=data, fsdp=fsdp, tensor=tensor), param_dtype)
 
     def model(self, *, data=1, fsdp=1, tensor=1, param_dtype=jnp.float32, vocab_size=32):
         shape = config.ModelConfig(
@@ -53,7 +112,7 @@ class Tiny:
 
     def groups(self, model, *, P=8, G=2, S=5, T=6, seed=0):
         random = np.random.default_rng(seed)
-        vocab = model.config.vocab_size
+        vocab = 32
         lengths = random.integers(0, T + 1, (P, G)).astype(np.int32)
         lengths[0] = 0  # a row without a counted token
         groups = types.Groups(
@@ -106,8 +165,18 @@ def compiled():
 
 
 @pytest.fixture(scope="package", autouse=True)
-def quick_compiles():
-    """These programs run for milliseconds and compile for seconds: leave most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
+def quick_compiles(tmp_path_factory):
+    """These programs run for milliseconds and compile for seconds: optimize little, and compile nothing twice."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    during = {
+        "jax_disable_most_optimizations": (True, False),
+        "jax_compilation_cache_dir": (folder, None),
+        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
+        "jax_persistent_cache_min_entry_size_bytes": (-1, 0),
+    }
+    for name, (value, _) in during.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    for name, (_, value) in during.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

@@ -15,7 +15,7 @@ def wanted(tiny):
     """A function that says what a restore onto a mesh asks for."""
 
     def make(kind=optimizer.AdamW, **mesh):
-        return update.abstract_state(tiny.model(**mesh), optimizer.make_optimizer(kind(optimizer.Constant(1e-2))))
+        return update.abstract_state(tiny.toy(**mesh), optimizer.make_optimizer(kind(optimizer.Constant(1e-2))))
 
     return make
 
@@ -26,7 +26,7 @@ def start(tiny):
 
     @functools.cache
     def make(kind=optimizer.AdamW, **mesh):
-        model = tiny.model(**mesh)
+        model = tiny.toy(**mesh)
         opt = optimizer.make_optimizer(kind(optimizer.Constant(1e-2)))
         return update.init_state(model, opt, jax.random.key(7), params=model.init(jax.random.key(0)))
 

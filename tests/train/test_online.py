@@ -135,14 +135,14 @@ def test_failed_rewards_are_counted_and_left_out(tmp_path, model, start):
 
 
 def test_equal_rewards_are_refused_unless_wanted(tmp_path, model, start):
-    flat = parts(model, reward=lambda one: 0.0, recipe=rloo.RLOO(kl_coef=0.0))
+    flat = parts(model, reward=lambda one: 0.0)
     plan = run.Plan(tmp_path, steps=1)
     with pytest.raises(ValueError, match="all 16 rewards of the first batch are 0, from which nothing"):
         online.run_online(flat, plan, start)
     online.run_online(dataclasses.replace(flat, refuse_equal_rewards=False), plan, start)
     (line,) = numbers(tmp_path)
     assert line["equal_groups"] == 1
-    assert line["grad_norm"] == 0
+    assert line["grad_norm"] < 1e-6
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, model, start):

@@ -15,7 +15,6 @@ CASES = [
     ({"fsdp": 2}, 1),
     ({"tensor": 2}, 1),
     ({"data": 4, "fsdp": 2}, 4),
-    ({"data": 2, "fsdp": 2, "tensor": 2}, 1),
     ({"data": 2, "fsdp": 2, "tensor": 2}, 2),
 ]
 
@@ -58,7 +57,7 @@ def test_gradients_do_not_depend_on_mesh_and_micro_batches(tiny, recipe, plain, 
 
 
 def test_metrics_are_global_averages_over_what_counts(tiny, recipe):
-    model = tiny.model()
+    model = tiny.toy()
     groups = tiny.groups(model, P=16)
     batch, params = tiny.batch(model, groups), model.init(jax.random.key(0))
     mask = np.asarray(groups.completion_mask)
@@ -95,7 +94,7 @@ def test_micro_batches_move_no_rows(tiny, recipe):
 
 
 def run(tiny, recipe, compiled, mesh, micro_batches, steps=6):
-    model = tiny.model(**mesh)
+    model = tiny.toy(**mesh)
     opt = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
     state = update.init_state(model, opt, jax.random.key(1), params=model.init(jax.random.key(0)))
     step = update.make_update(model, recipe, opt, micro_batches=micro_batches)
@@ -115,12 +114,13 @@ def run(tiny, recipe, compiled, mesh, micro_batches, steps=6):
 def test_adamw_gives_the_same_curve_on_every_mesh(tiny, recipe, compiled):
     expected = run(tiny, recipe, compiled, {}, 1)
     assert expected[-1] < expected[0] - 0.05
-    np.testing.assert_allclose(run(tiny, recipe, compiled, {"data": 2, "fsdp": 2, "tensor": 2}, 2), expected, atol=2e-4)
+    for mesh, micro_batches in (({"data": 4, "fsdp": 2}, 2), ({"fsdp": 2, "tensor": 2}, 4), ({"tensor": 2}, 1)):
+        np.testing.assert_allclose(run(tiny, recipe, compiled, mesh, micro_batches), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [optimizer.AdamW, optimizer.Muon])
 def test_optimizers_step_and_its_moments_lie_as_the_parameters_do(tiny, recipe, kind):
-    model = tiny.model(fsdp=2, tensor=2, param_dtype=jnp.bfloat16)
+    model = tiny.toy(fsdp=2, tensor=2, param_dtype=jnp.bfloat16)
     opt = optimizer.make_optimizer(kind(optimizer.Constant(1e-2)))
     params = model.init(jax.random.key(0))
     before = jax.device_get(params)
@@ -143,7 +143,7 @@ def test_optimizers_step_and_its_moments_lie_as_the_parameters_do(tiny, recipe, 
 
 
 def test_a_step_that_is_not_finite_changes_nothing(tiny, recipe):
-    model = tiny.model()
+    model = tiny.toy()
     opt = optax.sgd(1.0, momentum=0.9)
     state = update.init_state(model, opt, jax.random.key(1), params=model.init(jax.random.key(0)))
     groups = tiny.groups(model)
@@ -161,7 +161,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tiny, recipe):
 
 
 def test_rows_that_do_not_split_are_refused(tiny, recipe):
-    model = tiny.model(data=2)
+    model = tiny.toy(data=2)
     groups = tiny.groups(model, P=6)
     compute = update.make_gradients(model, recipe, micro_batches=2)
     with pytest.raises(ValueError, match="6 rows do not split into 2 micro-batches on 2 row shards"):

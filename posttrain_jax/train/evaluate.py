@@ -1,0 +1,73 @@
+"""Held-out accuracy: sample completions of prompts that are not trained on, and average their rewards."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from posttrain_jax import masked
+from posttrain_jax.data import prompts as prompting
+from posttrain_jax.models import language_model, tokenizer
+from posttrain_jax.rewards import pool
+from posttrain_jax.rollout import generate, sample
+from posttrain_jax.train import online, rows, run
+
+
+def make_evaluate(
+    model: language_model.LanguageModel,
+    words: tokenizer.Tokenizer,
+    rewards: pool.RewardPool,
+    batches: Sequence[prompting.PromptBatch],
+    sampling: sample.Sampling,
+    *,
+    group_size: int = 1,
+    seed: int = 0,
+) -> run.Evaluate:
+    """`evaluate(params, step) -> {"reward": ..., "completion_length": ...}`: means over all prompts of `batches`.
+
+    Every call draws with the same keys, so that two of them differ by the parameters alone. With several rewards each
+    one's mean stands beside the weighted sum's as `reward/name`. A sample without a score is left out, and the share of
+    such samples is reported as `unscored`.
+
+    Args:
+        model: of the parameters that will be evaluated.
+        words: decodes the completions.
+        rewards: scores them.
+        batches: rows that only fill a batch up do not count.
+        sampling: temperature 1 shows the policy as it acts, 0 its likeliest answer.
+        group_size: completions of a prompt.
+        seed: of the draws.
+    """
+    sampler = generate.make_generate(model, sampling, group_size)
+    totals = jax.jit(_totals)
+
+    def one(params: PyTree, batch: prompting.PromptBatch) -> np.ndarray:
+        arrays = [_put(model, x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids)]
+        here = rows.to_host(sampler(params, *arrays, jax.random.key(seed)))
+        scores = rewards.score(online.decode(batch, here, words, sampling.stop_ids))
+        count = len(batch.rows)
+        measured = [here.groups.completion_lengths[:count, :, None], scores.rewards[..., None], scores.columns]
+        values = np.full((*here.truncated.shape, len(rewards.names) + 2), np.nan, np.float32)
+        values[:count] = np.concatenate(measured, axis=-1)
+        return np.asarray(totals(_put(model, values)))
+
+    def evaluate(params: PyTree, step: int) -> dict[str, float]:
+        sums, counts = sum(one(params, batch) for batch in batches)
+        means = sums / np.maximum(counts, 1)
+        values = {"completion_length": means[0], "reward": means[1], "unscored": 1 - counts[1] / counts[0]}
+        columns = zip(rewards.names, means[2:], strict=True)
+        return values | {f"reward/{name}": mean for name, mean in columns if len(rewards.names) > 1}
+
+    return evaluate
+
+
+def _put(model: language_model.LanguageModel, x: np.ndarray) -> Array:
+    return rows.to_devices(model.row_sharding, x)
+
+
+def _totals(values: Float[Array, "P G k"]) -> Float[Array, "2 k"]:
+    """Sum and count of each column, NaN left out."""
+    there = ~jnp.isnan(values)
+    return jnp.stack([masked.total(values, there, axis=(0, 1)), jnp.sum(there, axis=(0, 1)).astype(values.dtype)])

@@ -1,0 +1,45 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax import types
+from posttrain_jax.train import checks
+
+MASK = jnp.ones((2, 2, 3), bool).at[1, 1].set(False)
+
+
+def stats(x):
+    return types.TokenStats(logps=jnp.where(MASK, x, 0.0), entropy=jnp.zeros(MASK.shape))
+
+
+def test_double_bos():
+    checks.double_bos(np.asarray([[1, 2, 1], [1, 3, 3]]), 1)
+    checks.double_bos(np.asarray([[1, 1, 2]]), None)
+    checks.double_bos(np.asarray([[1]]), 1)
+    with pytest.raises(ValueError, match=r"two BOS tokens \(id 1\)"):
+        checks.double_bos(np.asarray([[1, 2, 1], [1, 1, 3]]), 1)
+
+
+def test_rows_without_a_token_are_refused_unless_they_fill_up():
+    mask = np.asarray([[[True]], [[False]], [[False]]])
+    checks.counted_rows(mask, np.asarray([4, -1, -1]))
+    with pytest.raises(ValueError, match="1 rows of the first batch, data row 7 among them"):
+        checks.counted_rows(mask, np.asarray([4, 7, -1]))
+
+
+def test_agreement_allows_rounding_and_refuses_another_temperature():
+    checks.agreement(stats(-1.0), stats(-1.001), MASK)
+    one_far = stats(jnp.full(MASK.shape, -1.0).at[0, 0, 0].set(-2.0))
+    checks.agreement(stats(-1.0), one_far, MASK)  # one of nine tokens
+    with pytest.raises(ValueError, match=r"median 0.1 nats, 100% of the ratios.*same temperature"):
+        checks.agreement(stats(-1.0), stats(-1.1), MASK)
+    with pytest.raises(ValueError, match="disagree"):
+        checks.agreement(stats(-1.0), stats(jnp.nan), MASK)
+
+
+def test_rewards_must_be_finite_and_differ():
+    checks.rewards(jnp.asarray([[0.0, jnp.nan], [1.0, 0.0]]))
+    with pytest.raises(ValueError, match="no completion of the first batch could be scored"):
+        checks.rewards(jnp.full((2, 2), jnp.nan))
+    with pytest.raises(ValueError, match=r"all 3 rewards of the first batch are 0\.5"):
+        checks.rewards(jnp.asarray([[0.5, jnp.nan], [0.5, 0.5]]))

@@ -1,0 +1,81 @@
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences
+from posttrain_jax.models import tokenizer
+from posttrain_jax.recipes.likelihood import sft
+from posttrain_jax.recipes.preference import dpo
+from posttrain_jax.train import metrics, offline, optimizer, run
+
+WORDS = tokenizer.character_tokenizer("abcd=")
+LIMITS = encode.Limits(prompt=4, completion=6)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+
+
+@pytest.fixture(scope="module")
+def start(model):
+    return model.init(jax.random.key(0))
+
+
+def parts(model, recipe, rows, group_size):
+    pad = batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size)
+    return offline.Offline(
+        model=model,
+        recipe=recipe,
+        optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Cosine(1e-2, total_steps=20))),
+        data=iterate.Batches(rows, pad, batch_size=8, seed=0),
+    )
+
+
+def demonstrated(model):
+    rows = [{"prompt": f"{a}{b}=", "completion": b + a} for a in "abcd" for b in "abcd"]
+    read = fields.DemonstrationFields(fields.PromptFields("prompt"), "completion")
+    return parts(model, sft.SFT(), demonstrations.encode(rows, read, WORDS, LIMITS)[0], 1)
+
+
+def preferred(model):
+    rows = [{"prompt": f"{a}=", "chosen": a + a, "rejected": "b"} for a in "acd" for _ in range(4)]
+    read = fields.PreferenceFields(fields.PromptFields("prompt"), "chosen", "rejected")
+    return parts(model, dpo.DPO(beta=0.5), preferences.encode(rows, read, WORDS, LIMITS)[0], 2)
+
+
+def leaves(state):
+    return [np.asarray(x) for x in jax.tree.leaves((state.params, state.opt_state, state.step))]
+
+
+def test_sft_lowers_the_loss_and_resumes_bit_for_bit(tmp_path, model, start):
+    plan = run.Plan(tmp_path / "whole", steps=12, save_every=5)
+    whole = offline.run_offline(demonstrated(model), plan, start)
+    lines = metrics.read(tmp_path / "whole" / "metrics.jsonl")
+    assert lines[-1]["nll"] < lines[0]["nll"] - 0.3
+    assert lines[0]["nll"] == pytest.approx(lines[0]["loss"], rel=1e-5)
+    assert lines[0]["tokens"] == 8 * 3  # two letters and the end
+    short = dataclasses.replace(plan, folder=tmp_path / "parts", steps=7)
+    offline.run_offline(demonstrated(model), short, start)
+    again = offline.run_offline(demonstrated(model), dataclasses.replace(short, steps=12), start)
+    for x, y in zip(leaves(whole), leaves(again), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_dpo_begins_at_ln_2_and_widens_the_margin(tmp_path, model, start):
+    offline.run_offline(preferred(model), run.Plan(tmp_path, steps=6), start)
+    lines = metrics.read(tmp_path / "metrics.jsonl")
+    assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert lines[0]["margin"] == pytest.approx(0, abs=1e-6)
+    assert lines[-1]["margin"] > 0.05
+    assert lines[-1]["accuracy"] > 0.7
+
+
+def test_another_reference_than_the_start_is_refused(tmp_path, model, start):
+    with pytest.raises(ValueError, match="policy and reference differ by up to"):
+        offline.run_offline(
+            preferred(model), run.Plan(tmp_path, steps=1), start, ref_params=model.init(jax.random.key(1))
+        )

@@ -1,0 +1,25 @@
+import jax
+import numpy as np
+import pytest
+
+from posttrain_jax.train import reference, rows
+
+
+@pytest.mark.parametrize("mesh", [{}, {"data": 2, "fsdp": 2, "tensor": 2}, {"tensor": 4}])
+def test_rows_come_back_in_order(tiny, mesh):
+    sharding = tiny.toy(**mesh).row_sharding
+    x = np.arange(24).reshape(8, 3).astype(np.int32)
+    there = rows.to_devices(sharding, x)
+    assert there.sharding == sharding
+    np.testing.assert_array_equal(rows.to_host({"x": there})["x"], x)
+
+
+def test_score_is_the_models_and_copies_outlive_the_original(tiny):
+    model = tiny.toy(data=2)
+    params, groups = model.init(jax.random.key(0)), tiny.groups(model)
+    kept = reference.copy(params)
+    stats = reference.make_score(model, temperature=0.5)(params, groups)
+    np.testing.assert_allclose(stats.logps, model.token_stats(params, groups, temperature=0.5).logps, rtol=1e-5)
+    assert stats.logps.sharding.is_equivalent_to(model.row_sharding, 3)
+    jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)(params)
+    np.testing.assert_array_equal(reference.make_score(model, temperature=0.5)(kept, groups).logps, stats.logps)
