@@ -110,4 +110,9 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
 
 def floats(x):
     """As float32."""
-    return jnp.asarray(x, jnp.float32)
+    return jnp.asarray(np.asarray(x, np.float32))
+
+
+def change(function, *trees):
+    """`jax.tree.map` of a numpy function: nothing is compiled."""
+    return jax.tree.map(lambda *xs: jnp.asarray(function(*map(np.asarray, xs))), *trees)

@@ -14,6 +14,8 @@ import numpy as np
 
 from posttrain_jax import types
 
+CHEAP = {"xla_backend_optimization_level": 0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Language:
@@ -97,4 +99,6 @@ def expected_gradient(recipe, language, table, rewards, *, group_size=2, ref_tab
         return jax.grad(lambda table: recipe.loss(language.stats(table, indices), batch)[0])(table)
 
     weights = jnp.exp(log_probs[groups].sum(-1))
-    return jnp.einsum("n,nij->ij", weights, jax.jit(jax.vmap(gradient))(groups), precision="highest")
+    return jnp.einsum(
+        "n,nij->ij", weights, jax.jit(jax.vmap(gradient), compiler_options=CHEAP)(groups), precision="highest"
+    )

@@ -24,11 +24,13 @@ def step(case, policy, batch):
     return jax.value_and_grad(lambda policy: case.recipe.loss(policy, batch)[0])(policy)
 
 
-jitted_step = jax.jit(step, static_argnums=0)
-credited = jax.jit(lambda case, data: case.batch(data), static_argnums=0)
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""Compiles in half the time, which is most of the time here."""
+jitted_step = jit(step, static_argnums=0)
+credited = jit(lambda case, data: case.batch(data), static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def run(case, data):
     """Credit, then `step`, compiled as one."""
     return step(case, data.policy, case.batch(data))
@@ -42,7 +44,7 @@ def close(got, expected, atol=2e-6):
 def test_there_is_something_to_learn(case):
     loss, gradient = run(case, cases.random(case))
     assert np.isfinite(loss)
-    assert jnp.abs(gradient.logps).max() > 1e-4
+    assert np.abs(gradient.logps).max() > 1e-4
 
 
 @EACH
@@ -50,10 +52,10 @@ def test_rows_add_up(case):
     data = cases.random(case)
     batch = credited(case, data)
     loss, gradient = jitted_step(case, data.policy, batch)
-    parts = [jax.tree.map(lambda x, i=i: x[i::4], (data.policy, batch)) for i in range(4)]
+    parts = [cases.change(lambda x, i=i: x[i::4], (data.policy, batch)) for i in range(4)]
     losses, gradients = zip(*(jitted_step(case, *part) for part in parts), strict=True)
-    close(sum(losses), loss)
-    strided = jax.tree.map(lambda *xs: jnp.stack(xs, axis=1).reshape(-1, *xs[0].shape[1:]), *gradients)
+    close(np.sum(losses), loss)
+    strided = cases.change(lambda *xs: np.stack(xs, axis=1).reshape(-1, *xs[0].shape[1:]), *gradients)
     close(strided, gradient)
 
 
@@ -68,7 +70,7 @@ def test_devices_add_up(case):
 
     rows = Spec("data")
     mesh = Mesh(np.array(jax.devices()), "data")
-    cut = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(rows, rows), out_specs=(Spec(), rows)))
+    cut = jit(jax.shard_map(local, mesh=mesh, in_specs=(rows, rows), out_specs=(Spec(), rows)))
     assert mesh.size == 8
     close(cut(data.policy, batch), jitted_step(case, data.policy, batch))
 
@@ -78,7 +80,7 @@ def test_padding_has_no_gradient(case):
     data = cases.random(case)
     _, gradient = run(case, data)
     for leaf in jax.tree.leaves(gradient):
-        np.testing.assert_array_equal(leaf[~data.groups.completion_mask], 0)
+        np.testing.assert_array_equal(np.asarray(leaf)[~np.asarray(data.groups.completion_mask)], 0)
 
 
 @EACH
@@ -86,44 +88,44 @@ def test_more_padding_changes_nothing(case):
     data = cases.random(case)
 
     def pad(x):
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 3))) if x.ndim == 3 else x
+        return np.pad(x, ((0, 0), (0, 0), (0, 3))) if x.ndim == 3 else x
 
     loss, gradient = run(case, data)
-    close(run(case, jax.tree.map(pad, data)), (loss, jax.tree.map(pad, gradient)))
+    close(run(case, cases.change(pad, data)), (loss, cases.change(pad, gradient)))
 
 
 @EACH
 def test_rows_without_tokens_change_nothing(case):
     data = cases.random(case)
-    empty = jax.tree.map(jnp.zeros_like, data)
-    empty = dataclasses.replace(empty, rewards=jnp.full_like(data.rewards, jnp.nan))
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), data, empty)
+    empty = cases.change(np.zeros_like, data)
+    empty = dataclasses.replace(empty, rewards=cases.floats(np.full(data.rewards.shape, np.nan)))
+    both = cases.change(lambda a, b: np.concatenate([a, b]), data, empty)
     loss, gradient = run(case, data)
     got_loss, got_gradient = run(case, both)
     close(got_loss, loss)
-    close(jax.tree.map(lambda x: x[: len(data.rewards)], got_gradient), gradient)
-    assert all((x[len(data.rewards) :] == 0).all() for x in jax.tree.leaves(got_gradient))
+    close(cases.change(lambda x: x[: len(data.rewards)], got_gradient), gradient)
+    assert not any(np.asarray(x)[len(data.rewards) :].any() for x in jax.tree.leaves(got_gradient))
 
 
 @EACH
 def test_the_order_of_rows_does_not_matter(case):
     data = cases.random(case)
-    order = jax.random.permutation(jax.random.key(1), len(data.rewards))
+    order = np.random.default_rng(1).permutation(len(data.rewards))
     loss, gradient = run(case, data)
-    got = run(case, jax.tree.map(lambda x: x[order], data))
-    close(got, (loss, jax.tree.map(lambda x: x[order], gradient)))
+    got = run(case, cases.change(lambda x: x[order], data))
+    close(got, (loss, cases.change(lambda x: x[order], gradient)))
 
 
 @EACH_ONLINE
 def test_the_order_within_a_group_does_not_matter(case):
     data = cases.random(case)
-    order = jnp.array([2, 0, 3, 1])
+    order = np.array([2, 0, 3, 1])
 
     def permute(x):
         return x[:, order] if x.ndim >= 2 and x.shape[1] == case.group_size else x
 
     loss, gradient = run(case, data)
-    close(run(case, jax.tree.map(permute, data)), (loss, jax.tree.map(permute, gradient)))
+    close(run(case, cases.change(permute, data)), (loss, cases.change(permute, gradient)))
 
 
 @EACH_ONLINE
@@ -132,17 +134,17 @@ def test_a_group_may_span_rows(case):
 
     def halve(x):
         wide = x.ndim >= 2 and x.shape[1] == case.group_size
-        return x.reshape(2 * len(x), 2, *x.shape[2:]) if wide else jnp.repeat(x, 2, axis=0)
+        return x.reshape(2 * len(x), 2, *x.shape[2:]) if wide else np.repeat(x, 2, axis=0)
 
     loss, gradient = run(case, data)
-    close(run(case, jax.tree.map(halve, data)), (loss, jax.tree.map(halve, gradient)))
+    close(run(case, cases.change(halve, data)), (loss, cases.change(halve, gradient)))
 
 
 @EACH_ONLINE
 def test_failed_rewards_carry_no_gradient_and_leave_the_group(case):
     data = cases.random(case)
     loss, gradient = run(case, data)
-    np.testing.assert_array_equal(gradient.logps[-1, 0], 0)
+    np.testing.assert_array_equal(np.asarray(gradient.logps)[-1, 0], 0)
     mask = data.groups.completion_mask.at[-1, 0].set(False)
     without = dataclasses.replace(data, groups=dataclasses.replace(data.groups, completion_mask=mask))
     close(run(case, without), (loss, gradient))
@@ -151,9 +153,11 @@ def test_failed_rewards_carry_no_gradient_and_leave_the_group(case):
 @EACH_ONLINE
 def test_groups_of_equal_rewards_rest(case):
     data = cases.random(case)
-    data = dataclasses.replace(data, rewards=jnp.full_like(data.rewards, 0.1), old=data.policy, ref=data.policy)
+    data = dataclasses.replace(
+        data, rewards=cases.floats(np.full(data.rewards.shape, 0.1)), old=data.policy, ref=data.policy
+    )
     _, gradient = run(case, data)
-    moves = any(bool((leaf != 0).any()) for leaf in jax.tree.leaves(gradient))
+    moves = any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
     assert moves != case.flat_groups_rest
 
 
@@ -176,9 +180,9 @@ def test_eager_equals_jit(case):
 def test_vmap(case):
     many = [cases.random(case, seed=seed) for seed in range(3)]
     pairs = [(data.policy, credited(case, data)) for data in many]
-    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *pairs)
-    losses, _ = jax.jit(jax.vmap(lambda policy, batch: step(case, policy, batch)))(*stacked)
-    close(losses, jnp.stack([jitted_step(case, *pair)[0] for pair in pairs]))
+    stacked = cases.change(lambda *xs: np.stack(xs), *pairs)
+    losses, _ = jit(jax.vmap(lambda policy, batch: step(case, policy, batch)))(*stacked)
+    close(losses, np.stack([jitted_step(case, *pair)[0] for pair in pairs]))
 
 
 EXTREMES = {
@@ -197,10 +201,10 @@ def test_extremes_stay_finite(case, extreme):
 @EACH
 def test_batches_without_tokens_are_still(case):
     data = cases.random(case)
-    nothing = jax.tree.map(lambda x: jnp.zeros_like(x) if x.ndim == 3 else x, data)
+    nothing = cases.change(lambda x: np.zeros_like(x) if x.ndim == 3 else x, data)
     loss, gradient = check_finite(case, nothing)
     assert loss == 0
-    assert all((x == 0).all() for x in jax.tree.leaves(gradient))
+    assert not any(map(np.any, jax.tree.leaves(gradient)))
 
 
 @EACH_ONLINE
@@ -214,7 +218,7 @@ def test_groups_of_one_stay_finite(case):
 @EACH_ONLINE
 def test_batches_whose_scoring_failed_are_still(case):
     data = cases.random(case)
-    loss, _ = check_finite(case, dataclasses.replace(data, rewards=jnp.full_like(data.rewards, jnp.nan)))
+    loss, _ = check_finite(case, dataclasses.replace(data, rewards=cases.floats(np.full(data.rewards.shape, np.nan))))
     assert loss == 0
 
 
