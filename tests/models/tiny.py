@@ -53,7 +53,17 @@ def groups(seed=0, *, P=4, S=7, G=3, T=6, vocab=64, lengths=None, completion_len
 
 
 def params(model: language_model.LanguageModel, seed=0):
-    """Random parameters with norms and biases that matter."""
-    drawn = model.init(jax.random.key(seed))
-    keys = iter(jax.random.split(jax.random.key(seed + 1), 99))
-    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape, x.dtype), drawn)
+    """Random parameters with norms and biases that matter, the same on every mesh; nothing is compiled for them."""
+    rng = np.random.default_rng(seed)
+
+    def one(path, like):
+        name, noise = path[-1].key, rng.normal(size=like.shape)
+        if name.endswith("norm"):
+            noise = 1 + 0.1 * noise
+        elif name.endswith("bias"):
+            noise = 0.1 * noise
+        else:
+            noise = noise / np.sqrt(model.config.hidden_size)
+        return jax.device_put(noise.astype(like.dtype), like.sharding)
+
+    return jax.tree.map_with_path(one, model.abstract_params())
