@@ -36,7 +36,7 @@ class Case:
 
     recipe: Any
     credit: Callable[[Any, Data], Any]
-    """`online` or `offline`."""
+    """`online`, `once` or `offline`."""
     group_size: int = 4
     """Completions of a row."""
     flat_groups_rest: bool = True
@@ -52,11 +52,15 @@ def ref_logps(recipe, data):
     return data.ref.logps if recipe.needs_ref and data.ref is not None else None
 
 
+def once(recipe, data):
+    """Credit from rewards, for recipes that take one update per rollout."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    return recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
+
+
 def online(recipe, data):
     """Credit from rewards, and the log-probabilities at the start of the update."""
-    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
-    return dataclasses.replace(batch, old_logps=data.old.logps)
+    return dataclasses.replace(once(recipe, data), old_logps=data.old.logps)
 
 
 def offline(recipe, data):
@@ -77,8 +81,8 @@ CASES = {
         online,
         flat_groups_rest=False,
     ),
-    "rloo": Case(RLOO(), online),
-    "rloo_without_ref": Case(RLOO(kl_coef=0.0), online),
+    "rloo": Case(RLOO(), once),
+    "rloo_without_ref": Case(RLOO(kl_coef=0.0), once),
 }
 
 

@@ -4,7 +4,7 @@
     R_i = reward_i - kl_coef sum_t log pi_sampler(y_it) / pi_ref(y_it)
 
 Its expected gradient is exactly that of E[reward] - kl_coef KL(policy || ref), provided that the policy itself has just
-sampled the completions: take one update per rollout (`old_logps` is not looked at).
+sampled the completions: several updates on one rollout are refused.
 """
 
 import dataclasses
@@ -54,5 +54,7 @@ class RLOO:
 
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
+        if batch.old_logps is not None:
+            raise ValueError("RLOO learns only from what the policy has just sampled: take one update per rollout.")
         losses = surrogate.reinforce(policy.logps, batch.advantages)
         return jnp.sum(batch.token_weights * losses), {"entropy": policy.entropy, **batch.extra}

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +36,13 @@ def test_gradient_is_the_weighted_advantage():
     gradient = jax.grad(lambda policy: recipe.loss(policy, batch)[0])(fx.POLICY).logps
     expected = jnp.where(fx.MASK, jnp.array([[[-1.0], [1.0], [1.0], [-1.0]]]) / 6, 0)
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_a_second_update_on_one_rollout_is_refused():
+    recipe = RLOO(kl_coef=0.0)
+    batch = dataclasses.replace(recipe.credit(fx.ROLLOUT, fx.REWARDS), old_logps=fx.OLD)
+    with pytest.raises(ValueError, match="one update per rollout"):
+        recipe.loss(fx.POLICY, batch)
 
 
 def test_meaningless_numbers_are_refused():
