@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 from orbax.checkpoint import v1 as ocp
 
@@ -49,9 +50,10 @@ class Checkpoints:
             raise ValueError(f"keep={keep} checkpoints leaves nothing to resume from: keep at least 1.")
         self.folder = pathlib.Path(folder).absolute()
         self._orbax = ocp.training.Checkpointer(
-            self.folder,
+            str(self.folder),
             save_decision_policy=EveryTime(),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            # orbax's own policies do not match the Protocol that it declares
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
 
@@ -167,7 +169,7 @@ def unflatten(like: PyTree, arrays: dict[str, Array]) -> PyTree:
 
 def is_key(x: Array | jax.ShapeDtypeStruct) -> bool:
     """Whether `x` is a typed PRNG key."""
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def key_data(x: Array) -> Array:

@@ -125,7 +125,7 @@ class TensorBoard:
 
     def __init__(self, folder: str | pathlib.Path):
         try:
-            import tensorboardX
+            import tensorboardX  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "TensorBoard logs need tensorboardX: install it with `pip install posttrain_jax[tensorboard]`."
@@ -153,7 +153,7 @@ class WeightsAndBiases:
 
     def __init__(self, *, project: str, name: str, folder: str | pathlib.Path, config: Mapping[str, Any]):
         try:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "Weights & Biases logs need wandb: install it with `pip install posttrain_jax[wandb]`."

@@ -1,22 +1,21 @@
 """The online loop: prompts -> rollout -> rewards -> reference -> credit -> update."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import masked, types
+from posttrain_jax import types
 from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import checks, metrics, reference, rows, run, update
+from posttrain_jax.train import checks, metrics, reference, rows, run, summary, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +36,11 @@ class Online:
     """Updates on the whole of each rollout; with more than one the old log-probabilities are computed first."""
     refuse_equal_rewards: bool = True
     """Whether a run whose first rewards are all the same is refused."""
+
+    def __post_init__(self) -> None:
+        """Refuse to learn nothing."""
+        if self.updates_per_rollout < 1:
+            raise ValueError(f"updates_per_rollout={self.updates_per_rollout} learns nothing: take at least 1.")
 
 
 def run_online(
@@ -79,21 +83,22 @@ def run_online(
                 scores = parts.rewards.score(samples)
                 rewards, values = stages.reward(rollout, scores)
             if values["unscored"] == 1:
-                raise journal.stop(step, state, position, f"no completion was scored ({why(scores.report)}).")
+                raise journal.stop(
+                    step, state, position, f"no completion was scored ({summary.first_failure(scores.report)})."
+                )
             with clock.phase("reference"):
                 batch = stages.credit(state, ref_params, rollout, rewards)
             if step == journal.start + 1:
                 stages.check(state, ref_params, rollout, rewards, prompts, fresh=step == 1)
             with clock.phase("update"):
-                for repeat in range(parts.updates_per_rollout):
-                    state, learned = stages.update(state, rollout.groups, batch, rollout.kept_ids)
-                    if not float(learned["finite"]):
-                        before = state if repeat == 0 else None
-                        reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
-                        raise journal.stop(step, before, position, reason)
-            values |= {name: float(x) for name, x in learned.items()}
+                state, learned = stages.learn(state, rollout, batch)
+            if not learned["finite"]:
+                before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
+                reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
+                raise journal.stop(step, before, position, reason)
+            values |= learned
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
-            journal.log(step, values | failures(scores.report))
+            journal.log(step, values | summary.failures(scores.report))
             journal.show(
                 step, [shown(row[0], float(reward[0])) for row, reward in zip(samples, scores.rewards, strict=True)][:4]
             )
@@ -110,8 +115,8 @@ class _Stages:
         self._generate = generate.make_generate(model, parts.sampling, parts.group_size)
         self._score = reference.make_score(model, temperature=temperature)
         self._credit = jax.jit(parts.recipe.credit, out_shardings=model.row_sharding)
-        self._summary = jax.jit(summary)
-        self.update = update.make_update(
+        self._summary = jax.jit(summary.of_rollout)
+        self._update = update.make_update(
             model, parts.recipe, parts.optimizer, micro_batches=plan.micro_batches, temperature=temperature
         )
 
@@ -122,8 +127,8 @@ class _Stages:
         self, state: types.TrainState, step: int, prompts: prompting.PromptBatch
     ) -> tuple[types.Rollout, types.Rollout]:
         """The rollout on the devices, and this process's rows of it."""
-        arrays = [self._put(x) for x in (prompts.prompts, prompts.prompt_lengths, prompts.group_ids)]
-        rollout = self._generate(state.params, *arrays, jax.random.fold_in(state.key, step))
+        tokens, lengths, ids = map(self._put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
+        rollout = self._generate(state.params, tokens, lengths, ids, jax.random.fold_in(state.key, step))
         return rollout, rows.to_host(rollout)
 
     def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Float[Array, "P G"], dict[str, float]]:
@@ -147,6 +152,18 @@ class _Stages:
             batch = dataclasses.replace(batch, old_logps=old.logps)
         return jax.block_until_ready(batch)
 
+    def learn(
+        self, state: types.TrainState, rollout: types.Rollout, batch: types.PolicyBatch
+    ) -> tuple[types.TrainState, dict[str, float]]:
+        """All updates on a rollout, up to one that is not finite, and the numbers of the last."""
+        values: dict[str, float] = {}
+        for _ in range(self._parts.updates_per_rollout):
+            state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids)
+            values = {name: float(x) for name, x in numbers.items()}
+            if not values["finite"]:
+                break
+        return state, values
+
     def check(
         self,
         state: types.TrainState,
@@ -167,25 +184,6 @@ class _Stages:
             checks.starts_at_reference(policy.logps, ref.logps, mask)
         if fresh and self._parts.refuse_equal_rewards:
             checks.rewards(rewards)
-
-
-def summary(
-    rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Float[Array, "P G K"]
-) -> tuple[dict[str, Float[Array, ""]], Float[Array, "K"]]:
-    """Global numbers of a rollout: means over scored completions, and each reward's mean where it applied."""
-    scored = ~jnp.isnan(rewards)
-    spread = jnp.max(jnp.where(scored, rewards, -jnp.inf), axis=1) > jnp.min(
-        jnp.where(scored, rewards, jnp.inf), axis=1
-    )
-    numbers = {
-        "reward": masked.mean(rewards, scored),
-        "reward_std": jnp.sqrt(masked.variance(rewards, scored)),
-        "unscored": jnp.mean((~scored).astype(jnp.float32)),
-        "equal_groups": jnp.mean((~spread).astype(jnp.float32)),
-        "truncated": jnp.mean(rollout.truncated.astype(jnp.float32)),
-        "completion_length": jnp.mean(rollout.groups.completion_lengths.astype(jnp.float32)),
-    }
-    return numbers, masked.mean(columns, ~jnp.isnan(columns), axis=(0, 1))
 
 
 def decode(
@@ -214,17 +212,6 @@ def decode(
 def shown(one: scoring.Sample, reward: float) -> metrics.Shown:
     """A sample as people see it."""
     return metrics.Shown(prompt=one.prompt, completion=one.completion, reward=reward)
-
-
-def failures(told: report.ScoreReport) -> Mapping[str, float]:
-    """Reward calls of this process that gave no score, by kind; nothing where all did."""
-    kinds = {"timeouts": told.timeouts, "errors": told.errors, "crashes": told.crashes, "invalid": told.invalid}
-    return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
-
-
-def why(told: report.ScoreReport) -> str:
-    """The first failure in one line."""
-    return (told.first_error or "no reward applied").strip().split("\n")[-1]
 
 
 def _about(parts: Online) -> dict[str, str]:

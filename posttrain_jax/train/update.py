@@ -53,19 +53,17 @@ class Model(Protocol):
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, memory: PyTree = ()) -> types.TrainState:
     """Shape, dtype and sharding of everything in a `TrainState`: moments lie as their parameter does."""
     params, whole = model.abstract_params(), NamedSharding(model.mesh, Spec())
-
-    def replicated(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
-
     by_path = dict(jax.tree.leaves_with_path(params))
 
-    def like_its_parameter(path: tuple, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        tails = [path[i:] for i in range(len(path)) if path[i:] in by_path and by_path[path[i:]].shape == x.shape]
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_path[tails[0]].sharding if tails else whole)
+    def make(params: PyTree, memory: PyTree) -> types.TrainState:
+        return types.TrainState(params, _moments(optimizer, params), jnp.int32(0), jax.random.key(0), memory)
 
-    moments = jax.tree.map_with_path(like_its_parameter, jax.eval_shape(functools.partial(_moments, optimizer), params))
-    step, key = jax.eval_shape(lambda: (jnp.int32(0), jax.random.key(0)))
-    return types.TrainState(params, moments, *replicated((step, key, memory)))
+    def place(path: tuple, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        owners = [by_path[path[i:]] for i in range(len(path)) if path[i:] in by_path]
+        sharding = owners[0].sharding if owners and owners[0].shape == x.shape else whole
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map_with_path(place, jax.eval_shape(make, params, memory))
 
 
 def init_state(
@@ -134,6 +132,7 @@ def make_update(
     *,
     micro_batches: int = 1,
     temperature: float = 1.0,
+    memory: PyTree = (),
 ) -> Callable[..., tuple[types.TrainState, dict[str, Float[Array, ""]]]]:
     """`update(state, groups, batch, kept_ids=None) -> (state, metrics)`, jitted; it gives the old state's memory away.
 
@@ -144,14 +143,14 @@ def make_update(
     Args:
         micro_batches: parts the rows are computed in, one after the other, to save memory; changes nothing else.
         temperature: what sampling divided the logits by.
+        memory: like the state's.
 
     Raises:
         ValueError: rows do not split into the micro-batches on every device (when called).
     """
     gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature)
-    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer))
+    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
     whole = NamedSharding(model.mesh, Spec())
-    shardings = types.TrainState(shardings.params, shardings.opt_state, whole, whole, whole)
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=(shardings, whole))
     def update(state, groups, batch, kept_ids=None):

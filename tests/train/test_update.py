@@ -12,8 +12,7 @@ from posttrain_jax.train import optimizer, update
 CASES = [
     ({}, 4),
     ({"data": 2}, 2),
-    ({"fsdp": 2}, 1),
-    ({"tensor": 2}, 1),
+    ({"fsdp": 2, "tensor": 2}, 1),
     ({"data": 4, "fsdp": 2}, 4),
     ({"data": 2, "fsdp": 2, "tensor": 2}, 2),
 ]

@@ -1,0 +1,37 @@
+"""Numbers that describe a rollout and its scoring."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from posttrain_jax import masked, types
+from posttrain_jax.rewards import report
+
+
+def of_rollout(
+    rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Float[Array, "P G K"]
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, "K"]]:
+    """Global numbers of a rollout: means over scored completions, and each reward's mean where it applied."""
+    scored = ~jnp.isnan(rewards)
+    spread = jnp.max(jnp.where(scored, rewards, -jnp.inf), axis=1) > jnp.min(
+        jnp.where(scored, rewards, jnp.inf), axis=1
+    )
+    numbers = {
+        "reward": masked.mean(rewards, scored),
+        "reward_std": jnp.sqrt(masked.variance(rewards, scored)),
+        "unscored": jnp.mean((~scored).astype(jnp.float32)),
+        "equal_groups": jnp.mean((~spread).astype(jnp.float32)),
+        "truncated": jnp.mean(rollout.truncated.astype(jnp.float32)),
+        "completion_length": jnp.mean(rollout.groups.completion_lengths.astype(jnp.float32)),
+    }
+    return numbers, masked.mean(columns, ~jnp.isnan(columns), axis=(0, 1))
+
+
+def failures(told: report.ScoreReport) -> dict[str, float]:
+    """Reward calls of this process that gave no score, by kind; nothing where all did."""
+    kinds = {"timeouts": told.timeouts, "errors": told.errors, "crashes": told.crashes, "invalid": told.invalid}
+    return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
+
+
+def first_failure(told: report.ScoreReport) -> str:
+    """The first failure in one line."""
+    return (told.first_error or "no reward applied").strip().split("\n")[-1]
