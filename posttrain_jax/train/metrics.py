@@ -70,7 +70,8 @@ class JsonLines:
         self._files = {}
         for name in ("metrics", "samples"):
             path = folder / f"{name}.jsonl"
-            keep_until(path, resumed_step)
+            # a run that starts afresh logs its step 0, the evaluation before the first update, again
+            keep_until(path, resumed_step or -1)
             self._files[name] = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

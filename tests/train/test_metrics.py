@@ -26,6 +26,7 @@ def test_json_lines_resume_drops_what_is_run_again(tmp_path):
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[1:] == [{"step": 2, "loss": 0.5, "kl": None}, {"step": 3, "loss": 7.0}]
     assert [json.loads(x)["step"] for x in (tmp_path / "samples.jsonl").read_text().splitlines()] == [1, 2]
+    logger.log(0, {"eval/reward": 0.0})
     logger.close()
     metrics.JsonLines(tmp_path).close()
     assert metrics.read(tmp_path / "metrics.jsonl") == []
