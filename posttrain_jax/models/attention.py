@@ -4,7 +4,7 @@ Axes: P rows, K key heads, G completions, R query heads per key head, T query po
 Query t of a completion stands at position `prompt_length + start + t`, own key c at `prompt_length + c`.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import lax
@@ -14,6 +14,7 @@ MASKED = -1e30
 """Score of a key that may not be seen: finite, so that no row of scores is ever NaN."""
 
 
+@runtime_checkable
 class Attention(Protocol):
     """The slot that an implementation fills; scores are already scaled through the query."""
 

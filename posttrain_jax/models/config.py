@@ -129,3 +129,23 @@ class Compute:
             object.__setattr__(self, name, dtype)
         if self.head_chunk < 1:
             raise ValueError(f"head_chunk is {self.head_chunk}; give a positive number of tokens.")
+
+
+def miniature(
+    vocab_size: int, *, hidden_size: int = 128, num_layers: int = 2, num_heads: int = 4, num_kv_heads: int = 2
+) -> ModelConfig:
+    """A decoder of the Qwen 3 family (head norms, tied embeddings), small enough to train on a laptop."""
+    return ModelConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=32,
+        mlp_size=3 * hidden_size,
+        norm_eps=1e-6,
+        rope_theta=10_000.0,
+        max_position=2048,
+        tie_embeddings=True,
+        qk_norm=True,
+    )

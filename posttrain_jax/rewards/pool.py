@@ -107,6 +107,11 @@ class RewardPool:
         """Close."""
         self.close()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rewards, in the order of the columns."""
+        return self._rewards.names
+
     def close(self) -> None:
         """Kill the workers; the pool is of no use afterwards. Closing twice is harmless."""
         while self._workers:
