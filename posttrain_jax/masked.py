@@ -26,3 +26,13 @@ def variance(
     count = jnp.sum(mask, axis=axis)
     freedom = jnp.maximum(count - ddof, 1).astype(x.dtype)
     return jnp.where(count > ddof, jnp.sum(deviation * deviation, axis=axis) / freedom, 0)
+
+
+def quantile(x: Float[Array, "*shape"], mask: Bool[Array, "*shape"], q: float) -> Float[Array, ""]:
+    """Quantile `q` (between 0 and 1) where `mask` is True, linearly interpolated; infinite where it is True nowhere."""
+    ordered = jnp.sort(jnp.where(mask, x, jnp.inf).reshape(-1))
+    last = jnp.maximum(jnp.sum(mask) - 1, 0)
+    at = q * last.astype(x.dtype)
+    below = jnp.floor(at).astype(int)
+    low, high = ordered[below], ordered[jnp.minimum(below + 1, last)]
+    return jnp.where(high > low, low + (at - below.astype(x.dtype)) * (high - low), low)

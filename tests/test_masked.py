@@ -57,3 +57,12 @@ def test_gradient_of_mean_and_variance():
     np.testing.assert_allclose(jax.grad(masked.mean)(X, MASK)[MASK], 0.25)
     expected = 2 * (np.array([1, 2, 4, 6]) - 3.25) / 4
     np.testing.assert_allclose(jax.grad(masked.variance)(X, MASK)[MASK], expected, rtol=1e-6)
+
+
+def test_quantile_interpolates_over_what_counts():
+    x = jnp.array([0.1, 0.9, 0.3, 0.05, 1.5, 0.2, 0, 0.7, 0.4, 0.6, jnp.nan, 9])
+    mask = jnp.arange(12) < 10
+    for q in (0.0, 0.25, 0.8, 1.0):
+        np.testing.assert_allclose(masked.quantile(x, mask, q), np.quantile(x[:10], q), rtol=1e-6)
+    assert masked.quantile(x, jnp.arange(12) == 3, 0.8) == x[3]
+    assert masked.quantile(x, jnp.zeros(12, bool), 0.8) == jnp.inf

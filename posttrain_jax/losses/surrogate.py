@@ -1,5 +1,6 @@
 """Policy-gradient losses of single tokens (to be minimised), before they are weighted and summed."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -43,6 +44,93 @@ def clipped(
     """
     r = ratio.exp(log_ratios)
     return -jnp.minimum(r * advantages, jnp.clip(r, 1 - low, 1 + high) * advantages)
+
+
+def dual_clipped(
+    log_ratios: Float[Array, "P G T"],
+    advantages: Float[Array, "P G T"],
+    *,
+    low: float | Float[Array, "P G T"],
+    high: float | Float[Array, "P G T"],
+    cap: float,
+) -> Float[Array, "P G T"]:
+    """`clipped`, and ratios beyond `cap` stop pushing for negative advantages too: -max(min(r A, clip(r) A), cap A).
+
+    Where A >= 0 this is `clipped`. With cap = delta > 1 + high it is the two-sided clipping of INTELLECT-2.
+
+    Args:
+        log_ratios: log policy / old, in nats. Only this is differentiated.
+        advantages: positive for tokens to make likelier.
+        low: as in `clipped`.
+        high: as in `clipped`.
+        cap: the largest ratio of a token with negative advantage, above 1 + high (c = 3 or delta = 4).
+
+    Source: Ye et al. 2019 (dual-clip PPO, arXiv:1912.09729); Prime Intellect 2025 (arXiv:2505.07291).
+    """
+    losses = clipped(log_ratios, advantages, low=low, high=high)
+    return jnp.where(advantages < 0, jnp.minimum(losses, -cap * advantages), losses)
+
+
+def weighted(
+    logps: Float[Array, "P G T"], advantages: Float[Array, "P G T"], multipliers: Float[Array, "P G T"]
+) -> Float[Array, "P G T"]:
+    """-sg(kappa) A log pi(y_t): the gradient of `reinforce`, token by token multiplied by kappa.
+
+    The gradient of every surrogate of this module has this form; here kappa is given instead of derived. Only `logps`
+    is differentiated.
+    """
+    return -jax.lax.stop_gradient(multipliers) * advantages * logps
+
+
+def capped(
+    logps: Float[Array, "P G T"],
+    log_ratios: Float[Array, "P G T"],
+    advantages: Float[Array, "P G T"],
+    *,
+    floor: float = 0.0,
+    cap: float,
+) -> Float[Array, "P G T"]:
+    """Capped importance weight: -sg(clip(r, floor, cap)) A log pi(y_t). No token ever loses its gradient.
+
+    Args:
+        logps: of the policy; only this is differentiated, the weight is not.
+        log_ratios: log policy / old, in nats.
+        advantages: positive for tokens to make likelier.
+        floor: the smallest weight, an absolute ratio (0 in the paper).
+        cap: the largest weight, an absolute ratio (verl names cap - 1, TRL the cap itself).
+
+    Source: MiniMax 2025 (CISPO, arXiv:2506.13585).
+    """
+    return weighted(logps, advantages, jnp.clip(ratio.exp(log_ratios), floor, cap))
+
+
+def soft_gated(
+    log_ratios: Float[Array, "P G T"], advantages: Float[Array, "P G T"], *, positive: float, negative: float
+) -> Float[Array, "P G T"]:
+    """A smooth gate in the place of clipping: -(4 / tau) sigmoid(tau (r - 1)) A.
+
+    At r = 1 its gradient is that of `reinforce`, its value -2 A / tau.
+
+    Args:
+        log_ratios: log policy / old, in nats. Only this is differentiated.
+        advantages: positive for tokens to make likelier.
+        positive: tau where A > 0; the larger, the narrower the gate.
+        negative: tau where A <= 0.
+
+    Source: Gao et al. 2025 (SAPO, arXiv:2511.20347).
+    """
+    tau = jnp.where(advantages > 0, positive, negative)
+    return -4 / tau * jax.nn.sigmoid(tau * (ratio.exp(log_ratios) - 1)) * advantages
+
+
+def tapered(
+    logps: Float[Array, "P G T"], log_ratios: Float[Array, "P G T"], advantages: Float[Array, "P G T"]
+) -> Float[Array, "P G T"]:
+    """Positive advantages unweighted, negative ones fading with the ratio: kappa = 1 where A > 0, else min(r, 1).
+
+    Source: Le Roux et al. 2025 (TOPR, arXiv:2503.14286).
+    """
+    return weighted(logps, advantages, jnp.where(advantages > 0, 1, jnp.minimum(ratio.exp(log_ratios), 1)))
 
 
 def clip_fraction(

@@ -7,7 +7,10 @@ no denominator.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from posttrain_jax import masked
+from posttrain_jax.losses import group
 
 
 def token_mean(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
@@ -45,6 +48,38 @@ def fixed_length(mask: Bool[Array, "P G T"], *, length: int) -> Float[Array, "P 
     Source: Liu et al. 2025 (Dr. GRPO, arXiv:2503.20783), section 3.2.
     """
     return sequence_sum(mask) / length
+
+
+def prompt_mean(mask: Bool[Array, "P G T"], group_ids: Int[Array, "P"]) -> Float[Array, "P G T"]:
+    """Every prompt alike, its tokens sharing: w = 1 / (Q n_q), Q groups with counted tokens, n_q of them in group q.
+
+    Source: Khatri et al. 2025 (ScaleRL, arXiv:2510.13786).
+    """
+    counted = mask.astype(jnp.float32)
+    tokens = group.total(jnp.sum(counted, axis=-1), group_ids)
+    return counted / jnp.maximum(tokens * group.count(tokens > 0, group_ids), 1)[:, None, None]
+
+
+def sequence_total(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """Sum over completions of the mean over tokens: w = 1 / n_i, growing with the batch.
+
+    Source: DCPO 2025 (arXiv:2509.02333), the "only token mean".
+    """
+    counted = mask.astype(jnp.float32)
+    return counted / jnp.maximum(jnp.sum(counted, axis=-1, keepdims=True), 1)
+
+
+def top_entropy(entropy: Float[Array, "P G T"], mask: Bool[Array, "P G T"], *, share: float) -> Float[Array, "P G T"]:
+    """1 on the counted tokens whose entropy is among the highest of the batch, 0 elsewhere: to multiply weights with.
+
+    Args:
+        entropy: of the whole distribution at each token, in nats.
+        mask: tokens that count.
+        share: of the counted tokens to keep: those at or above the quantile 1 - share, linearly interpolated.
+
+    Source: Wang et al. 2025 (arXiv:2506.01939).
+    """
+    return (mask & (entropy >= masked.quantile(entropy, mask, 1 - share))).astype(jnp.float32)
 
 
 def pair_mean(mask: Bool[Array, "P K T"]) -> Float[Array, "P"]:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import worked_numbers as fx
 
-from posttrain_jax.losses import divergence, weight
+from posttrain_jax.losses import divergence, ratio, weight
 
 
 def mean(values, weigh=weight.token_mean):
@@ -51,3 +51,31 @@ def test_k1_and_k3_agree_in_expectation_with_the_exact_divergence():
     for estimator in (divergence.k1_value, divergence.k3_loss):
         value = jnp.sum(policy * estimator(jnp.log(policy), jnp.log(ref)))
         np.testing.assert_allclose(value, 0.025815, atol=1e-6)
+
+
+def test_k3_times_the_ratio():
+    """FX; and its gradient is r (1 - e^d) + r k3 = -r d."""
+    log_ratios = lambda logps: ratio.token(logps, fx.OLD)  # noqa: E731
+    value = mean(divergence.k3_weighted_loss(fx.LOGPS, fx.REF, log_ratios(fx.LOGPS)))
+    np.testing.assert_allclose(value, 0.055360489, atol=1e-6)
+    gradient = jax.grad(lambda x: divergence.k3_weighted_loss(x, fx.REF, log_ratios(x)).sum())(fx.LOGPS)
+    np.testing.assert_allclose(gradient, jnp.exp(fx.LOG_RATIO) * (fx.LOGPS - fx.REF), atol=1e-6)
+
+
+def test_on_policy_the_weighted_and_the_straight_through_k3_have_the_value_of_k3_and_the_gradient_of_k2():
+    k3, _ = jax.value_and_grad(lambda x: divergence.k3_loss(x, fx.REF).sum())(fx.LOGPS)
+    _, by_k2 = jax.value_and_grad(lambda x: divergence.k2_loss(x, fx.REF).sum())(fx.LOGPS)
+    for estimator in (
+        lambda x: divergence.k3_weighted_loss(x, fx.REF, ratio.token(x, None)),
+        lambda x: divergence.k3_straight_through_loss(x, fx.REF),
+    ):
+        value, gradient = jax.value_and_grad(lambda x, f=estimator: f(x).sum())(fx.LOGPS)
+        np.testing.assert_allclose(value, k3, rtol=1e-5)
+        np.testing.assert_allclose(gradient, by_k2, atol=1e-6)
+
+
+def test_absolute():
+    logps, ref = jnp.array([-1.0, -2.0, -3.0]), jnp.array([-1.5, -1.0, -3.0])
+    value, gradient = jax.value_and_grad(lambda x: divergence.absolute_loss(x, ref).sum())(logps)
+    np.testing.assert_allclose(value, 1.5, rtol=1e-6)
+    np.testing.assert_array_equal(gradient[:2], [1, -1])

@@ -29,8 +29,31 @@ def test_sequence_sum_stands_on_every_counted_token():
     np.testing.assert_allclose(got, jnp.where(fx.MASK, jnp.array([[[0.3], [0.2], [-0.2], [0.6]]]), 0), atol=1e-6)
 
 
+def test_sequence_token_has_the_value_of_the_mean_and_the_gradient_of_the_token():
+    got = ratio.sequence_token(fx.LOG_RATIO, fx.MASK)
+    np.testing.assert_allclose(got, ratio.sequence_mean(fx.LOG_RATIO, fx.MASK), atol=1e-7)
+    gradient = jax.grad(lambda x: ratio.sequence_token(x, fx.MASK)[0, 0, 1])(fx.LOG_RATIO)
+    np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient).at[0, 0, 1].set(1))
+
+
+def test_one_sided_holds_back_in_the_direction_of_the_advantage_only():
+    log_ratios = jnp.array([[[0.3, -0.7, 0.9], [0.3, -0.7, 0.9]]])
+    advantages = jnp.array([[[2.0, 2.0, 2.0], [-1.0, -1.0, -1.0]]])
+    got = ratio.one_sided(log_ratios, advantages, low=0.5, high=0.4)
+    np.testing.assert_allclose(got, [[[0.3, -0.7, 0.4], [0.3, -0.5, 0.9]]], rtol=1e-6)
+
+
+def test_geometric_means_of_held_back_ratios():
+    """FX, GMPO with 0.4: holding back comes before pooling."""
+    held = ratio.one_sided(fx.LOG_RATIO, fx.ADVANTAGES, low=0.4, high=0.4)
+    got = ratio.exp(ratio.sequence_mean(held, fx.MASK))[0, :, 0]
+    np.testing.assert_allclose(got, [1.105171, 1.105171, 0.967216, 1.491825], atol=2e-6)
+
+
 def test_one_token_makes_all_granularities_equal():
     log_ratios, mask = fx.LOG_RATIO[:, :, :1], fx.MASK[:, :, :1]
+    np.testing.assert_array_equal(ratio.per_token(log_ratios, mask), log_ratios)
+    np.testing.assert_array_equal(ratio.sequence_token(log_ratios, mask), log_ratios)
     np.testing.assert_array_equal(ratio.sequence_sum(log_ratios, mask), log_ratios)
     np.testing.assert_array_equal(ratio.sequence_mean(log_ratios, mask), log_ratios)
 

@@ -6,15 +6,66 @@ import numpy as np
 import pytest
 import worked_numbers as fx
 
-from posttrain_jax.losses import ratio, surrogate, weight
+from posttrain_jax.losses import ratio, surrogate, trust, weight
 
 PPO = functools.partial(surrogate.clipped, low=0.2, high=0.2)
 DAPO = functools.partial(surrogate.clipped, low=0.2, high=0.28)
+DUAL = functools.partial(surrogate.dual_clipped, low=0.2, high=0.2, cap=3.0)
+TWO_SIDED = functools.partial(surrogate.dual_clipped, low=0.2, high=0.2, cap=4.0)
+SAPO = functools.partial(surrogate.soft_gated, positive=1.0, negative=1.05)
 RATIOS = jnp.array([[[0.5, 0.9, 1, 1.1, 1.25, 5]]], jnp.float32)
 
 
 def reinforce(log_ratios, advantages):
     return surrogate.reinforce(log_ratios, advantages)  # the log-probability differs from the log-ratio by a constant
+
+
+def cispo(log_ratios, advantages):
+    return surrogate.capped(log_ratios, log_ratios, advantages, cap=1.28)
+
+
+def topr(log_ratios, advantages):
+    return surrogate.tapered(log_ratios, log_ratios, advantages)
+
+
+def rec(log_ratios, advantages):
+    inside = trust.OneSided()(log_ratios, advantages).astype(jnp.float32)
+    return surrogate.weighted(log_ratios, advantages, inside)
+
+
+def rec_with_ratio(log_ratios, advantages):
+    inside = trust.OneSided()(log_ratios, advantages).astype(jnp.float32)
+    return surrogate.weighted(log_ratios, advantages, inside * ratio.exp(log_ratios))
+
+
+def sapo_kappa(r, positive):
+    s = jax.nn.sigmoid(jnp.where(positive, 1.0, 1.05) * (r - 1))
+    return 4 * s * (1 - s) * r
+
+
+KAPPAS = [
+    (reinforce, lambda r, positive: jnp.ones_like(r)),
+    (surrogate.importance_weighted, lambda r, positive: r),
+    (PPO, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.2, r >= 0.8), r, 0)),
+    (DAPO, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.28, r >= 0.8), r, 0)),
+    (DUAL, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.2, (r >= 0.8) & (r <= 3)), r, 0)),
+    (TWO_SIDED, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.2, (r >= 0.8) & (r <= 4)), r, 0)),
+    (cispo, lambda r, positive: jnp.minimum(r, 1.28)),
+    (SAPO, sapo_kappa),
+    (rec, lambda r, positive: jnp.where(positive, r <= 1.2, r >= 0.8).astype(jnp.float32)),
+    (rec_with_ratio, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.2, r >= 0.8), r, 0)),
+    (topr, lambda r, positive: jnp.where(positive, 1, jnp.minimum(r, 1))),
+]
+
+
+@pytest.mark.parametrize(("function", "kappa"), KAPPAS)
+def test_every_gradient_is_the_multiplier_times_the_advantage(function, kappa):
+    keys = jax.random.split(jax.random.key(0))
+    log_ratios = jax.random.normal(keys[0], (8, 8, 8))
+    advantages = jax.random.normal(keys[1], (8, 8, 8))
+    got = jax.grad(lambda x: function(x, advantages).sum())(log_ratios)
+    expected = -kappa(jnp.exp(log_ratios), advantages > 0) * advantages
+    np.testing.assert_allclose(got, expected, atol=1e-5, rtol=1e-5)
 
 
 def kappas(function, sign):
@@ -30,11 +81,39 @@ def kappas(function, sign):
         (surrogate.importance_weighted, [0.5, 0.9, 1, 1.1, 1.25, 5], [0.5, 0.9, 1, 1.1, 1.25, 5]),
         (PPO, [0.5, 0.9, 1, 1.1, 0, 0], [0, 0.9, 1, 1.1, 1.25, 5]),
         (DAPO, [0.5, 0.9, 1, 1.1, 1.25, 0], [0, 0.9, 1, 1.1, 1.25, 5]),
+        (DUAL, [0.5, 0.9, 1, 1.1, 0, 0], [0, 0.9, 1, 1.1, 1.25, 0]),
+        (TWO_SIDED, [0.5, 0.9, 1, 1.1, 0, 0], [0, 0.9, 1, 1.1, 1.25, 0]),
+        (cispo, [0.5, 0.9, 1, 1.1, 1.25, 1.28], [0.5, 0.9, 1, 1.1, 1.25, 1.28]),
+        (rec, [1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1]),
+        (topr, [1, 1, 1, 1, 1, 1], [0.5, 0.9, 1, 1, 1, 1]),
     ],
 )
 def test_gradient_multipliers(function, positive, negative):
     np.testing.assert_allclose(kappas(function, 1.0), np.array(positive), rtol=2e-6)
     np.testing.assert_allclose(kappas(function, -1.0), np.array(negative), rtol=2e-6)
+
+
+def test_gradient_multipliers_of_the_soft_gate():
+    np.testing.assert_allclose(kappas(SAPO, 1.0), [0.47, 0.8978, 1, 1.0973, 1.2307, 0.3533], atol=5e-5)
+    np.testing.assert_allclose(kappas(SAPO, -1.0), [0.4671, 0.8975, 1, 1.097, 1.2287, 0.2911], atol=5e-5)
+
+
+@pytest.mark.parametrize(("cap", "expected"), [(3.0, 3), (4.0, 4), (1e9, 5)])
+def test_dual_clipping_at_ratio_five(cap, expected):
+    log_ratios, down = jnp.log(jnp.full((1, 1, 1), 5.0)), jnp.full((1, 1, 1), -1.0)
+    got = surrogate.dual_clipped(log_ratios, down, low=0.2, high=0.2, cap=cap)
+    np.testing.assert_allclose(got, [[[expected]]], rtol=1e-6)
+    up = surrogate.dual_clipped(log_ratios, -down, low=0.2, high=0.2, cap=cap)
+    np.testing.assert_allclose(up, [[[-1.2]]], rtol=1e-6)
+
+
+def test_the_capped_weight_is_not_differentiated():
+    """A weight that is would double the gradient where nothing is capped, and cut it where it is."""
+    by_logps, by_log_ratios = jax.grad(
+        lambda logps, log_ratios: surrogate.capped(logps, log_ratios, fx.ADVANTAGES, cap=1.28).sum(), argnums=(0, 1)
+    )(fx.LOGPS, fx.LOG_RATIO)
+    np.testing.assert_allclose(by_logps, -jnp.minimum(jnp.exp(fx.LOG_RATIO), 1.28) * fx.ADVANTAGES, rtol=1e-6)
+    np.testing.assert_array_equal(by_log_ratios, 0)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +124,8 @@ def test_gradient_multipliers(function, positive, negative):
         (PPO, weight.sequence_sum, 0.266522777),
         (PPO, functools.partial(weight.fixed_length, length=3), 0.088840922),
         (DAPO, weight.token_mean, 0.100676785),
+        (PPO, weight.sequence_total, -0.068853607),
+        (SAPO, weight.sequence_mean, -0.249377740),
     ],
 )
 def test_worked_losses(function, weigh, expected):
@@ -73,6 +154,25 @@ def test_worked_losses(function, weigh, expected):
             lambda log_ratios: ratio.sequence_mean(log_ratios, fx.MASK),  # GSPO
             [[-0.092098] * 3, [0.138146, 0.138146, 0], [0.077959] * 3, [0, 0, 0]],
         ),
+        (
+            surrogate.importance_weighted,
+            weight.sequence_mean,
+            lambda log_ratios: ratio.sequence_mean(  # GMPO
+                ratio.one_sided(log_ratios, fx.ADVANTAGES, low=0.4, high=0.4), fx.MASK
+            ),
+            [[-0.092098] * 3, [0.138146, 0.138146, 0], [0, 0.080601, 0.080601], [0, 0, 0]],
+        ),
+        (
+            SAPO,
+            weight.sequence_mean,
+            lambda log_ratios: log_ratios,
+            [
+                [-0.091843, -0.06767, -0.117094],
+                [0.163165, 0.112823, 0],
+                [0.048447, 0.087542, 0.104658],
+                [-0.386467, 0, 0],
+            ],
+        ),
     ],
 )
 def test_worked_gradients(function, weigh, log_ratio, expected):
@@ -94,8 +194,10 @@ def test_one_token_makes_grpo_and_gspo_equal():
     )
 
 
-@pytest.mark.parametrize("function", [PPO, DAPO, surrogate.importance_weighted])
-@pytest.mark.parametrize("granularity", [lambda log_ratios, mask: log_ratios, ratio.sequence_mean, ratio.sequence_sum])
+@pytest.mark.parametrize("function", [PPO, DAPO, DUAL, SAPO, surrogate.importance_weighted])
+@pytest.mark.parametrize(
+    "granularity", [ratio.per_token, ratio.sequence_mean, ratio.sequence_token, ratio.sequence_sum]
+)
 def test_on_policy_every_gradient_is_that_of_reinforce(function, granularity):
     def loss(logps, surrogate_losses):
         return jnp.sum(weight.sequence_mean(fx.MASK) * surrogate_losses(logps))
@@ -121,7 +223,7 @@ def test_bounds_may_differ_from_token_to_token():
     np.testing.assert_allclose(losses[0, 3, 0], -1.2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("function", [PPO, surrogate.importance_weighted])
+@pytest.mark.parametrize("function", [PPO, DUAL, SAPO, cispo, topr, rec, surrogate.importance_weighted])
 def test_far_off_ratios_stay_finite(function):
     log_ratios = jnp.array([[[50.0, -50.0, 1000.0, -1000.0]]])
     for sign in (1.0, -1.0):

@@ -7,21 +7,41 @@ import pytest
 from posttrain_jax.losses import weight
 
 FIXED = functools.partial(weight.fixed_length, length=3)
-TOKEN_WEIGHTS = [weight.token_mean, weight.sequence_mean, weight.sequence_sum, FIXED]
+
+
+def prompt_mean(mask):
+    return weight.prompt_mean(mask, jnp.arange(mask.shape[0]))
+
+
+TOKEN_WEIGHTS = [
+    weight.token_mean,
+    weight.sequence_mean,
+    weight.sequence_sum,
+    weight.sequence_total,
+    FIXED,
+    prompt_mean,
+]
 MASK = jnp.array([[[1, 1, 1], [1, 1, 0]], [[1, 1, 1], [1, 0, 0]]], bool)
 LOSSES = jnp.array([[[1, 1, 1], [2, 2, 0]], [[3, 3, 3], [4, 0, 0]]], jnp.float32)
 
 
 @pytest.mark.parametrize(
     ("weigh", "expected"),
-    [(weight.token_mean, 2.222222), (weight.sequence_mean, 2.5), (weight.sequence_sum, 5), (FIXED, 1.666667)],
+    [
+        (weight.token_mean, 2.222222),
+        (prompt_mean, 2.325),
+        (weight.sequence_mean, 2.5),
+        (weight.sequence_sum, 5),
+        (FIXED, 1.666667),
+        (weight.sequence_total, 10),
+    ],
 )
 def test_worked_numbers(weigh, expected):
     np.testing.assert_allclose(jnp.sum(weigh(MASK) * LOSSES), expected, rtol=1e-6)
 
 
 def test_means_sum_to_one():
-    for weigh in (weight.token_mean, weight.sequence_mean):
+    for weigh in (weight.token_mean, weight.sequence_mean, prompt_mean):
         np.testing.assert_allclose(jnp.sum(weigh(MASK)), 1, rtol=1e-6)
 
 
@@ -48,3 +68,18 @@ def test_pair_mean_counts_rows_whose_completions_all_have_tokens():
     mask = jnp.array([[[1, 1], [1, 0]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 0], [1, 1]]], bool)
     np.testing.assert_array_equal(weight.pair_mean(mask), [0.5, 0, 0, 0.5])
     np.testing.assert_array_equal(weight.pair_mean(jnp.zeros((3, 2, 1), bool)), 0)
+
+
+def test_prompts_that_span_rows_count_once():
+    rows = jnp.concatenate([MASK, MASK[:1]])
+    got = weight.prompt_mean(rows, jnp.array([5, 2, 5]))
+    np.testing.assert_allclose(got.sum(axis=(1, 2)), [0.25, 0.5, 0.25], rtol=1e-6)
+
+
+def test_top_entropy_keeps_the_highest_fifth():
+    entropy = jnp.array([[[0.1, 0.9, 0.3, 0.05, 1.5, 0.2, 0, 0.7, 0.4, 0.6, 9, 9]]])
+    mask = jnp.arange(12)[None, None, :] < 10
+    got = weight.top_entropy(entropy, mask, share=0.2)
+    np.testing.assert_array_equal(np.flatnonzero(got), [1, 4])
+    np.testing.assert_array_equal(weight.top_entropy(entropy, mask, share=1.0), mask.astype(jnp.float32))
+    np.testing.assert_array_equal(weight.top_entropy(entropy, ~mask & mask, share=0.5), 0)

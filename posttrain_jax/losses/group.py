@@ -1,0 +1,33 @@
+"""Statistics over groups: all completions of all rows that carry the same id, given back for each row."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def total(x: Float[Array, "P G"], group_ids: Int[Array, "P"]) -> Float[Array, "P"]:
+    """Sum over the group of each row."""
+    first = first_row(group_ids)
+    return jax.ops.segment_sum(jnp.sum(x, axis=1), first, num_segments=x.shape[0])[first]
+
+
+def minimum(x: Float[Array, "P G"], group_ids: Int[Array, "P"]) -> Float[Array, "P"]:
+    """Minimum over the group of each row."""
+    first = first_row(group_ids)
+    return jax.ops.segment_min(jnp.min(x, axis=1), first, num_segments=x.shape[0])[first]
+
+
+def maximum(x: Float[Array, "P G"], group_ids: Int[Array, "P"]) -> Float[Array, "P"]:
+    """Maximum over the group of each row."""
+    return -minimum(-x, group_ids)
+
+
+def count(rows: Bool[Array, "P"], group_ids: Int[Array, "P"]) -> Float[Array, ""]:
+    """How many different groups the True rows belong to."""
+    anywhere = maximum(rows[:, None].astype(jnp.float32), group_ids)
+    return jnp.sum(jnp.where(first_row(group_ids) == jnp.arange(rows.shape[0]), anywhere, 0))
+
+
+def first_row(group_ids: Int[Array, "P"]) -> Int[Array, "P"]:
+    """The first row with the same id: a segment number below P, however the ids are chosen and ordered."""
+    return jnp.argmax(group_ids[:, None] == group_ids[None, :], axis=1)
