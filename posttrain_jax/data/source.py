@@ -1,5 +1,6 @@
 """Read examples: a file, a local folder or a data set of the hub, as rows that are dicts."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -48,6 +49,22 @@ def read(source: str, *, split: str | None = None, subset: str | None = None) ->
     if source.endswith(SUFFIXES) or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"there is no file or folder {source!r} in {pathlib.Path.cwd()}.")
     return _read_hub(source, split, subset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where examples come from; see `read`."""
+
+    data: str
+    """A JSONL, JSON or Parquet file, a local folder, or a name on the hub."""
+    split: str | None = None
+    """Which part, e.g. train. A file has none."""
+    subset: str | None = None
+    """The hub's configuration of a data set, e.g. main of openai/gsm8k."""
+
+    def read(self) -> Rows:
+        """The rows."""
+        return read(self.data, split=self.split, subset=self.subset)
 
 
 def read_file(path: pathlib.Path) -> Rows:

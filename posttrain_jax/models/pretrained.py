@@ -2,11 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
-from posttrain_jax.models import config, huggingface, language_model, tokenizer
+from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +31,26 @@ def load(name_or_folder: str | Path, compute: config.Compute, mesh: Mesh) -> Pre
     words = tokenizer.load(folder)
     words.check_vocabulary(model.config.vocab_size)
     return Pretrained(model, huggingface.load_params(folder, model), words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Which checkpoint, in which precision, on which devices."""
+
+    model: str
+    """A local Hugging Face folder, or a name on the hub."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of matmul operands; bfloat16 on accelerators."""
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    """In which parameters are held."""
+    remat: bool = True
+    """Recompute activations in the backward pass instead of storing them."""
+    head_chunk: int = 1024
+    """Tokens of one device whose logits exist at one time."""
+    mesh: sharding.MeshShape = sharding.MeshShape()
+    """The devices."""
+
+    def load(self) -> Pretrained:
+        """See `load`."""
+        compute = config.Compute(self.dtype, self.param_dtype, self.remat, self.head_chunk)
+        return load(self.model, compute, self.mesh.build())

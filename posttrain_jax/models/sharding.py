@@ -80,6 +80,23 @@ def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: list[ja
     return Mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
+@dataclasses.dataclass(frozen=True)
+class MeshShape:
+    """How many devices lie along each axis of the mesh."""
+
+    data: int = 1
+    """Copies of the model, each with rows of its own."""
+    fsdp: int | None = None
+    """Devices that share rows and parameters out; None takes all that data and tensor leave."""
+    tensor: int = 1
+    """Devices that share out heads, MLP and vocabulary."""
+
+    def build(self) -> Mesh:
+        """The mesh of this process group's devices."""
+        fsdp = max(1, jax.device_count() // (self.data * self.tensor)) if self.fsdp is None else self.fsdp
+        return make_mesh(data=self.data, fsdp=fsdp, tensor=self.tensor)
+
+
 def constrain(x: Array, mesh: Mesh, spec: Spec) -> Array:
     """`x`, told to lie as `spec` says."""
     return lax.with_sharding_constraint(x, NamedSharding(mesh, spec))

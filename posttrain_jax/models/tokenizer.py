@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import logging
-import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ logging.getLogger("transformers").addFilter(lambda record: "PyTorch was not foun
 import jinja2  # noqa: E402
 import tokenizers  # noqa: E402
 import transformers  # noqa: E402
-from tokenizers import decoders, models, pre_tokenizers, processors  # noqa: E402
+from tokenizers import models  # noqa: E402
 
 Message = Mapping[str, str]
 """One turn of a dialogue: `role` (system, user, assistant) and `content`."""
@@ -23,7 +22,7 @@ Message = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """A fast tokenizer and the ids that sampling and masking need; made by `load`, `wrap` or `character_tokenizer`."""
+    """A fast tokenizer and the ids that sampling and masking need; made by `load`, `wrap` or `vocabulary`."""
 
     pretrained: transformers.PreTrainedTokenizerFast
     eos_id: int
@@ -215,24 +214,8 @@ def _end_of_turn(pretrained: transformers.PreTrainedTokenizerFast) -> list[int]:
 _PLAIN = tokenizers.AddedToken("", special=False)
 
 
-def character_tokenizer(alphabet: str = string.printable) -> Tokenizer:
-    """One token per character of `alphabet`, after `<pad>` 0, `<bos>` 1 and `<eos>` 2; sequences begin with BOS.
-
-    Text outside the alphabet is an error. Without a chat template: for plain text.
-    """
-    repeated = sorted({character for character in alphabet if alphabet.count(character) > 1})
-    if repeated:
-        raise ValueError(f"The alphabet holds {repeated} more than once; give each character once.")
-    special = ["<pad>", "<bos>", "<eos>"]
-    vocab = {token: i for i, token in enumerate([*special, *alphabet])}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocab))
-    backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
-    backend.decoder = decoders.Fuse()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
-    )
+def wrap_backend(backend: tokenizers.Tokenizer, *, pad: str, bos: str, eos: str) -> Tokenizer:
+    """A tokenizer of the `tokenizers` library, with the names of its special tokens."""
     return wrap(
-        transformers.PreTrainedTokenizerFast(
-            tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
-        )
+        transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=pad, bos_token=bos, eos_token=eos)
     )

@@ -56,3 +56,14 @@ class TagCount:
         """0, 0.25, 0.5, 0.75 or 1."""
         text = self.prefix + sample.completion
         return sum(text.count(tag) == 1 for tag in TAGS) / len(TAGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """1 where the stripped text ends with what the regular expression `pattern` describes, else 0."""
+
+    pattern: str
+
+    def __call__(self, sample: samples.Sample) -> float:
+        """1 or 0."""
+        return float(re.search(rf"(?:{self.pattern})\Z", sample.completion.strip()) is not None)

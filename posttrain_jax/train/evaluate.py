@@ -44,8 +44,8 @@ def make_evaluate(
     totals = jax.jit(_totals)
 
     def one(params: PyTree, batch: prompting.PromptBatch) -> np.ndarray:
-        arrays = [_put(model, x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids)]
-        here = rows.to_host(sampler(params, *arrays, jax.random.key(seed)))
+        prompt, lengths, ids = (_put(model, x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids))
+        here = rows.to_host(sampler(params, prompt, lengths, ids, jax.random.key(seed)))
         scores = rewards.score(online.decode(batch, here, words, sampling.stop_ids))
         count = len(batch.rows)
         measured = [here.groups.completion_lengths[:count, :, None], scores.rewards[..., None], scores.columns]
@@ -54,11 +54,12 @@ def make_evaluate(
         return np.asarray(totals(_put(model, values)))
 
     def evaluate(params: PyTree, step: int) -> dict[str, float]:
-        sums, counts = sum(one(params, batch) for batch in batches)
+        sums, counts = np.sum([one(params, batch) for batch in batches], axis=0)
         means = sums / np.maximum(counts, 1)
         values = {"completion_length": means[0], "reward": means[1], "unscored": 1 - counts[1] / counts[0]}
         columns = zip(rewards.names, means[2:], strict=True)
-        return values | {f"reward/{name}": mean for name, mean in columns if len(rewards.names) > 1}
+        values |= {f"reward/{name}": mean for name, mean in columns if len(rewards.names) > 1}
+        return {name: float(x) for name, x in values.items()}
 
     return evaluate
 

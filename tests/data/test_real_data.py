@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, source
-from posttrain_jax.models import tokenizer as tokenizers
+from posttrain_jax.models import tokenizer, vocabulary
 
 SHARED = pathlib.Path(__file__).parents[2].parent / "shared/data"
 LIMITS = encode.Limits(prompt=64, completion=48)
 
 
 def characters_of(rows):
-    return tokenizers.character_tokenizer("".join(sorted(set("\n".join("".join(row.values()) for row in rows) + "\n"))))
+    return vocabulary.characters("".join(sorted(set("\n".join("".join(row.values()) for row in rows) + "\n"))))
 
 
 def test_gsm8k():
@@ -62,9 +62,9 @@ TEMPLATE = (
 
 
 def test_conversations():
-    pretrained = tokenizers.character_tokenizer().pretrained
+    pretrained = vocabulary.characters().pretrained
     pretrained.chat_template = TEMPLATE
-    chat = tokenizers.wrap(pretrained)
+    chat = tokenizer.wrap(pretrained)
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
     encoded, _ = demonstrations.encode(
         [{"messages": messages}], fields.ConversationFields(), chat, encode.Limits(64, 16)

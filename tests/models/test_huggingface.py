@@ -18,6 +18,7 @@ from posttrain_jax.models import (
     safetensors_folder,
     sharding,
     tokenizer,
+    vocabulary,
 )
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -210,7 +211,7 @@ def test_saving_never_destroys_and_never_leaves_half_a_folder(tmp_path, monkeypa
 def test_saved_special_ids(tmp_path):
     model = make("qwen2")
     params = huggingface.load_params(FIXTURES / "qwen2", model)
-    small = tokenizer.character_tokenizer("abc ")
+    small = vocabulary.characters("abc ")
     huggingface.save(tmp_path / "with", model.config, params, small)
     huggingface.save(tmp_path / "without", model.config, params)
     entries = json.loads((tmp_path / "with" / "config.json").read_text())
@@ -221,7 +222,7 @@ def test_saved_special_ids(tmp_path):
     # null, not absent: transformers would take 1 and 2 of some other vocabulary
     assert json.loads((tmp_path / "without" / "config.json").read_text())["eos_token_id"] is None
     with pytest.raises(ValueError, match="103 ids and the model 96"):
-        huggingface.save(tmp_path / "big", model.config, params, tokenizer.character_tokenizer())
+        huggingface.save(tmp_path / "big", model.config, params, vocabulary.characters())
     assert not (tmp_path / "big").exists()
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers, processors
 
-from posttrain_jax.models import tokenizer
+from posttrain_jax.models import tokenizer, vocabulary
 
-CHARACTERS = tokenizer.character_tokenizer()
+CHARACTERS = vocabulary.characters()
 SPECIAL = ["<pad>", "<s>", "</s>", "<|start|>", "<|end|>"]
 PAD, BOS, EOS, START, END = range(5)
 CHATML = (
@@ -59,7 +59,7 @@ def test_text_that_looks_like_a_special_token_is_spelled_out():
 
 
 def test_character_tokenizer_as_a_folder(tmp_path):
-    small = tokenizer.character_tokenizer("ab c")
+    small = vocabulary.characters("ab c")
     assert (small.pad_id, small.bos_id, small.eos_id, small.stop_ids, small.vocab_size) == (0, 1, 2, (2,), 7)
     assert small.encode("cab ") == [6, 3, 4, 5]
     assert small.render_prompt("") == [1]
@@ -77,7 +77,7 @@ def test_character_tokenizer_as_a_folder(tmp_path):
     with pytest.raises(ValueError, match="This tokenizer has no chat template"):
         small.render_prompt(DIALOGUE)
     with pytest.raises(ValueError, match=r"holds \['a'\] more than once"):
-        tokenizer.character_tokenizer("aba")
+        vocabulary.characters("aba")
 
 
 def test_a_vocabulary_that_does_not_fit():

@@ -22,9 +22,9 @@ def export(out: Path) -> None:
     """Each family whole and in several files, in float32 and bfloat16, with a tokenizer."""
     import jax.numpy as jnp
 
-    from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
+    from posttrain_jax.models import config, huggingface, language_model, sharding, vocabulary
 
-    characters = tokenizer.character_tokenizer(ALPHABET)
+    characters = vocabulary.characters(ALPHABET)
     for family in FAMILIES:
         architecture = huggingface.load_config(FIXTURES / family)
         for name, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16)):

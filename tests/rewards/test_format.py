@@ -50,3 +50,11 @@ def test_prefix_is_read_as_the_beginning():
 )
 def test_tag_count(text, score):
     assert format.TagCount()(making.make(text)) == score
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("so\n#### 42", 1), ("#### -1,000.5\n", 1), ("#### 42 apples", 0), ("42", 0), ("", 0), ("#### 4\nno: 5", 0)],
+)
+def test_ending(text, score):
+    assert format.Ending(r"#### -?[\d,.]+")(making.make(text)) == score

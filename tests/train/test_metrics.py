@@ -101,3 +101,11 @@ def test_plot_draws_what_there_is(tmp_path):
     assert image.shape[0] > 200
     assert image[..., :3].std() > 0.05
     assert plot.smooth((1.0, 2.0)) == [1.0, 2.0]
+
+
+def test_stages_stand_side_by_side():
+    out = console(False)
+    out.print(display.comparison({"before": {"accuracy": 0.25}, "after": {"accuracy": 0.75}}))
+    rows = out.file.getvalue().splitlines()
+    assert any("before" in row and "0.25" in row for row in rows)
+    assert any("after" in row and "0.75" in row for row in rows)

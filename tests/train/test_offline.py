@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences
-from posttrain_jax.models import tokenizer
+from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.likelihood import sft
 from posttrain_jax.recipes.preference import dpo
 from posttrain_jax.train import metrics, offline, optimizer, run
 
-WORDS = tokenizer.character_tokenizer("abcd=")
+WORDS = vocabulary.characters("abcd=")
 LIMITS = encode.Limits(prompt=4, completion=6)
 
 

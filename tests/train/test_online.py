@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from posttrain_jax.data import encode, fields, iterate, prompts
-from posttrain_jax.models import tokenizer
+from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.policy import grpo, rloo
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import checks, metrics, online, optimizer, run
 
-WORDS = tokenizer.character_tokenizer("abcd=")
+WORDS = vocabulary.characters("abcd=")
 
 
 def letters_a(one):

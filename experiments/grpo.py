@@ -1,0 +1,72 @@
+"""Learn from verifiable answers (GSM8K and its like) on your own model and data.
+
+    python experiments/grpo.py --model runs/sft/model --data ../shared/data/gsm8k/train.jsonl --folder runs/grpo \
+        --steps 200 --max-prompt 192 --max-completion 128 --learning-rate 1e-4 --read.name question
+
+Two rewards: the answer (the gold answer is what follows `####` in `answer_field`), and the form `#### number`.
+"""
+
+import dataclasses
+from typing import Annotated
+
+import jax
+import rich
+import tyro
+
+from posttrain_jax import DAPO, GRPO, RLOO, DrGRPO
+from posttrain_jax.data import encode, fields, iterate, prompts, source
+from posttrain_jax.models import huggingface, pretrained
+from posttrain_jax.rewards import combine, extract, format, math_answer, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import display, online, optimizer, plot, run
+
+FLAT = tyro.conf.arg(name="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is trained, on what, and how long."""
+
+    start: Annotated[pretrained.Checkpoint, FLAT]
+    source: Annotated[source.Source, FLAT]
+    plan: Annotated[run.Plan, FLAT]
+    max_prompt: int
+    """Longest prompt in tokens; longer ones keep their end."""
+    max_completion: int
+    """Length limit of a completion, in tokens."""
+    learning_rate: float
+    """Reached after 10 updates, then constant."""
+    recipe: GRPO | DrGRPO | DAPO | RLOO = GRPO()
+    read: fields.PromptFields = fields.PromptFields()
+    """Where a row's prompt is."""
+    answer_field: str = "answer"
+    prompts_per_step: int = 16
+    group_size: int = 8
+    temperature: float = 1.0
+    form_weight: float = 0.2
+    """Weight of the form beside the answer's 1."""
+
+
+def main(c: Config) -> None:
+    """Train, draw the curves, export."""
+    start = c.start.load()
+    rows, report = prompts.encode(c.source.read(), c.read, start.tokenizer, encode.Limits(c.max_prompt, 1))
+    rich.print(report)
+    pad, share = prompts.Pad([c.max_prompt], start.tokenizer.pad_id), (jax.process_index(), jax.process_count())
+    data = iterate.Batches(
+        rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed, process_index=share[0], process_count=share[1]
+    )
+    answer = math_answer.MathAnswer(gold=extract.after_hashes, answer_field=c.answer_field)
+    form = format.Ending(r"#### -?[\d,.]+")
+    rewards = combine.WeightedRewards({"answer": (1.0, answer), "form": (c.form_weight, form)})
+    sampling = sample.Sampling(c.max_completion, start.tokenizer.stop_ids, c.temperature)
+    adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(c.learning_rate, warmup_steps=10)))
+    with pool.RewardPool(rewards, workers=2, timeout_s=10.0) as scorer:
+        parts = online.Online(start.model, c.recipe, adamw, start.tokenizer, data, scorer, sampling, c.group_size)
+        state = online.run_online(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
+    huggingface.save(c.plan.folder / "model", start.model.config, state.params, start.tokenizer, overwrite=True)
+    rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
