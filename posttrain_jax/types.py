@@ -108,6 +108,10 @@ class PreferenceBatch:
     pair_weights: Float[Array, "P"]
     """Normalised over the whole batch before it is cut; 0 on rows that only fill the batch up."""
     ref_logps: Float[Array, "P K T"] | None = None
+    token_weights: Float[Array, "P K T"] | None = None
+    """Of a likelihood term beside the preference, normalised likewise; None where the recipe has none."""
+    extra: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    """What the recipe's own credit adds for its own loss."""
 
 
 @struct

@@ -25,3 +25,27 @@ def test_an_empty_completion_has_reward_zero():
     nothing = jnp.zeros_like(MASK)
     np.testing.assert_array_equal(implicit_reward.log_ratio_sum(LOGPS, REF, nothing), 0)
     np.testing.assert_array_equal(implicit_reward.log_ratio_mean(LOGPS, REF, nothing), 0)
+
+
+def test_log_odds():
+    np.testing.assert_allclose(implicit_reward.log_odds(jnp.float32(np.log(0.8))), np.log(4), rtol=1e-6)
+    slope = jax.grad(implicit_reward.log_odds)(jnp.float32(np.log(0.8)))
+    np.testing.assert_allclose(slope, 1 / (1 - 0.8), rtol=1e-5)
+
+
+def test_log_odds_stay_finite_from_certain_to_impossible():
+    values, slopes = jax.vmap(jax.value_and_grad(implicit_reward.log_odds))(jnp.array([0.0, -1e-7, -1e-3, -1000.0]))
+    np.testing.assert_allclose(values, [np.log(1e7), np.log(1e7), np.log(1e3), -1000], rtol=1e-3)
+    assert np.isfinite(slopes).all()
+    assert slopes[0] == 0
+
+
+def test_overhang_discount():
+    weights = implicit_reward.overhang_discount(MASK, discount=0.25)
+    np.testing.assert_array_equal(weights, [[[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0.25, 0.25]]])
+
+
+def test_overhang_discount_counts_tokens_and_not_places():
+    gap = jnp.array([[[True, False, True, True], [True, True, False, False]]])
+    weights = implicit_reward.overhang_discount(gap, discount=0.5)
+    np.testing.assert_array_equal(weights, [[[1, 0, 1, 0.5], [1, 1, 0, 0]]])

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
-from posttrain_jax.losses import implicit_reward, link, weight
+from posttrain_jax.losses import link
+from posttrain_jax.recipes.preference import pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,8 @@ class DPO:
     """Probability that a label is the wrong way round (epsilon of cDPO)."""
 
     def __post_init__(self):
-        if not self.beta > 0:
-            raise ValueError(f"beta={self.beta} gives the pairs no say or the wrong one: choose it above 0.")
-        if not 0 <= self.label_noise < 0.5:
-            raise ValueError(f"label_noise={self.label_noise} leaves nothing to learn: choose it in [0, 0.5).")
+        setting.check_beta(self.beta)
+        setting.check_label_noise(self.label_noise)
 
     @property
     def needs_ref(self) -> bool:
@@ -36,25 +35,10 @@ class DPO:
 
     def credit(self, groups: types.Groups, ref_logps: Float[Array, "P K T"] | None = None) -> types.PreferenceBatch:
         """Every pair counts alike; one with an empty completion does not count."""
-        if ref_logps is None:
-            raise ValueError("DPO compares the policy with a reference: pass ref_logps.")
-        if groups.completions.shape[1] != 2:
-            raise ValueError(
-                f"DPO wants (chosen, rejected) in every row, not {groups.completions.shape[1]} completions."
-            )
-        mask = groups.completion_mask
-        return types.PreferenceBatch(completion_mask=mask, pair_weights=weight.pair_mean(mask), ref_logps=ref_logps)
+        return pair.credit(self, groups, ref_logps)
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        if batch.ref_logps is None:
-            raise ValueError("DPO compares the policy with a reference: give the batch ref_logps.")
-        rewards = self.beta * implicit_reward.log_ratio_sum(policy.logps, batch.ref_logps, batch.completion_mask)
-        chosen, rejected = rewards[:, 0], rewards[:, 1]
-        losses = link.logistic(chosen - rejected, label_noise=self.label_noise)
-        return jnp.sum(batch.pair_weights * losses), {
-            "chosen_reward": chosen,
-            "rejected_reward": rejected,
-            "margin": chosen - rejected,
-            "accuracy": (chosen > rejected).astype(jnp.float32),
-        }
+        chosen, rejected = pair.log_ratio_sums(self, policy, batch)
+        losses = link.logistic(self.beta * (chosen - rejected), label_noise=self.label_noise)
+        return jnp.sum(batch.pair_weights * losses), pair.report(self.beta * chosen, self.beta * rejected)

@@ -4,26 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from canonical_pair import GROUPS, MASK, POLICY, REF, loss
 
-from posttrain_jax import types
 from posttrain_jax.recipes.preference.dpo import DPO
-
-# Chosen: sum -10 over 5 tokens, reference -11. Rejected: -14 over 7, reference -13.
-MASK = jnp.arange(7)[None, None, :] < jnp.array([[[5], [7]]])
-GROUPS = types.Groups(
-    prompts=jnp.zeros((1, 1), int),
-    prompt_lengths=jnp.ones(1, int),
-    completions=jnp.zeros((1, 2, 7), int),
-    completion_lengths=jnp.array([[5, 7]]),
-    completion_mask=MASK,
-    group_ids=jnp.zeros(1, int),
-)
-POLICY = types.TokenStats(logps=jnp.where(MASK, -2.0, 0.0), entropy=jnp.zeros(MASK.shape))
-REF = jnp.where(MASK, jnp.array([[[-11 / 5], [-13 / 7]]]), 0)
-
-
-def loss(recipe, policy=POLICY):
-    return recipe.loss(policy, recipe.credit(GROUPS, REF))
 
 
 def test_canonical_pair():
