@@ -14,12 +14,34 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.grpo import GRPO
     from posttrain_jax.recipes.policy.rloo import RLOO
+    from posttrain_jax.recipes.preference.chi_po import ChiPO
+    from posttrain_jax.recipes.preference.discopop import DiscoPOP
     from posttrain_jax.recipes.preference.dpo import DPO
-    from posttrain_jax.types import Groups, LikelihoodBatch, PolicyBatch, PreferenceBatch, Rollout, TokenStats, TrainState
+    from posttrain_jax.recipes.preference.exo import EXO
+    from posttrain_jax.recipes.preference.f_dpo import FDPO
+    from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
+    from posttrain_jax.recipes.preference.ipo import IPO
+    from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
+    from posttrain_jax.types import (
+        Groups,
+        LikelihoodBatch,
+        PolicyBatch,
+        PreferenceBatch,
+        Rollout,
+        TokenStats,
+        TrainState,
+    )
 
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "DiscoPOP": "recipes.preference.discopop",
+    "EXO": "recipes.preference.exo",
+    "FDPO": "recipes.preference.f_dpo",
+    "ChiPO": "recipes.preference.chi_po",
+    "HingeDPO": "recipes.preference.hinge_dpo",
+    "IPO": "recipes.preference.ipo",
+    "RobustDPO": "recipes.preference.robust_dpo",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -36,14 +58,21 @@ _MODULE_OF = {
 __all__ = [
     "DAPO",
     "DPO",
+    "EXO",
+    "FDPO",
     "GRPO",
+    "IPO",
     "RLOO",
     "SFT",
+    "ChiPO",
+    "DiscoPOP",
     "DrGRPO",
     "Groups",
+    "HingeDPO",
     "LikelihoodBatch",
     "PolicyBatch",
     "PreferenceBatch",
+    "RobustDPO",
     "Rollout",
     "TokenStats",
     "TrainState",

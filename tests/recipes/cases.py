@@ -9,13 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from posttrain_jax import types
-from posttrain_jax.losses import shaping
+from posttrain_jax.losses import divergence_score, shaping
 from posttrain_jax.recipes.likelihood.sft import SFT
 from posttrain_jax.recipes.policy.dapo import DAPO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.rloo import RLOO
+from posttrain_jax.recipes.preference.chi_po import ChiPO
+from posttrain_jax.recipes.preference.discopop import DiscoPOP
 from posttrain_jax.recipes.preference.dpo import DPO
+from posttrain_jax.recipes.preference.exo import EXO
+from posttrain_jax.recipes.preference.f_dpo import FDPO
+from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
+from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
 
 
 @types.struct
@@ -36,7 +43,7 @@ class Case:
 
     recipe: Any
     credit: Callable[[Any, Data], Any]
-    """`online`, `once` or `offline`."""
+    """`online`, `once`, or one of `OFFLINE`."""
     group_size: int = 4
     """Completions of a row."""
     flat_groups_rest: bool = True
@@ -68,10 +75,27 @@ def offline(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data))
 
 
+def scored(recipe, data):
+    """Credit from given completions and their scores."""
+    return recipe.credit(data.groups, ref_logps(recipe, data), scores=data.rewards)
+
+
+OFFLINE = (offline, scored)
+"""The ways of crediting without a rollout."""
+
+
 CASES = {
     "sft": Case(SFT(), offline),
     "dpo": Case(DPO(), offline, group_size=2),
     "cdpo": Case(DPO(beta=0.5, label_noise=0.1), offline, group_size=2),
+    "robust_dpo": Case(RobustDPO(), offline, group_size=2),
+    "ipo": Case(IPO(), offline, group_size=2),
+    "ipo_per_token": Case(IPO(per_token=True), offline, group_size=2),
+    "hinge_dpo": Case(HingeDPO(), offline, group_size=2),
+    "chi_po": Case(ChiPO(max_reward=1.0), offline, group_size=2),
+    "f_dpo": Case(FDPO(divergence_score.JensenShannon()), offline, group_size=2),
+    "exo": Case(EXO(), offline, group_size=2),
+    "discopop": Case(DiscoPOP(), offline, group_size=2),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),

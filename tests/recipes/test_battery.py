@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as Spec
 from posttrain_jax import types
 
 EACH = pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES)
-ONLINE = {name: case for name, case in cases.CASES.items() if case.credit is not cases.offline}
+ONLINE = {name: case for name, case in cases.CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {name: case for name, case in cases.CASES.items() if case.recipe.needs_ref}
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
 

@@ -1,0 +1,42 @@
+"""DPO under f-divergences (Wang et al. 2023, arXiv:2309.16240).
+
+    L = -log sigmoid(beta [s(a_w) - s(a_l)]),   s(a) = f'(exp(a)),   a = log pi(y)/pi_ref(y)
+
+exp(a) is the ratio of whole completions. The scores are in `losses/divergence_score.py`.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from posttrain_jax import types
+from posttrain_jax.losses import divergence_score, link
+from posttrain_jax.recipes.preference import pair, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class FDPO:
+    """Logistic loss of the margin under the divergence from the reference that `score` stands for."""
+
+    score: divergence_score.Score
+    """f' of the divergence, for instance `divergence_score.JensenShannon()`."""
+    beta: float = 0.1
+    """How dear it is to leave the reference (beta)."""
+
+    def __post_init__(self):
+        setting.check_beta(self.beta)
+
+    @property
+    def needs_ref(self) -> bool:
+        """Always."""
+        return True
+
+    def credit(self, groups: types.Groups, ref_logps: Float[Array, "P K T"] | None = None) -> types.PreferenceBatch:
+        """Every pair counts alike; one with an empty completion does not count."""
+        return pair.credit(self, groups, ref_logps)
+
+    def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+        """The equation above."""
+        chosen, rejected = (self.beta * self.score(a) for a in pair.log_ratio_sums(self, policy, batch))
+        return jnp.sum(batch.pair_weights * link.logistic(chosen - rejected)), pair.report(chosen, rejected)
