@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.grpo import GRPO
     from posttrain_jax.recipes.policy.rloo import RLOO
+    from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.chi_po import ChiPO
+    from posttrain_jax.recipes.preference.cpo import CPO
     from posttrain_jax.recipes.preference.discopop import DiscoPOP
     from posttrain_jax.recipes.preference.dpo import DPO
     from posttrain_jax.recipes.preference.exo import EXO
     from posttrain_jax.recipes.preference.f_dpo import FDPO
     from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
     from posttrain_jax.recipes.preference.ipo import IPO
+    from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
+    from posttrain_jax.recipes.preference.orpo import ORPO
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
+    from posttrain_jax.recipes.preference.simpo import SimPO
+    from posttrain_jax.recipes.preference.slic_hf import SLiCHF
     from posttrain_jax.types import (
         Groups,
         LikelihoodBatch,
@@ -35,6 +41,12 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "AlphaPO": "recipes.preference.alpha_po",
+    "NLLRegularizedDPO": "recipes.preference.nll_regularized_dpo",
+    "ORPO": "recipes.preference.orpo",
+    "CPO": "recipes.preference.cpo",
+    "SimPO": "recipes.preference.simpo",
+    "SLiCHF": "recipes.preference.slic_hf",
     "DiscoPOP": "recipes.preference.discopop",
     "EXO": "recipes.preference.exo",
     "FDPO": "recipes.preference.f_dpo",
@@ -56,24 +68,30 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "CPO",
     "DAPO",
     "DPO",
     "EXO",
     "FDPO",
     "GRPO",
     "IPO",
+    "ORPO",
     "RLOO",
     "SFT",
+    "AlphaPO",
     "ChiPO",
     "DiscoPOP",
     "DrGRPO",
     "Groups",
     "HingeDPO",
     "LikelihoodBatch",
+    "NLLRegularizedDPO",
     "PolicyBatch",
     "PreferenceBatch",
     "RobustDPO",
     "Rollout",
+    "SLiCHF",
+    "SimPO",
     "TokenStats",
     "TrainState",
 ]

@@ -15,14 +15,20 @@ from posttrain_jax.recipes.policy.dapo import DAPO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.rloo import RLOO
+from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.chi_po import ChiPO
+from posttrain_jax.recipes.preference.cpo import CPO
 from posttrain_jax.recipes.preference.discopop import DiscoPOP
 from posttrain_jax.recipes.preference.dpo import DPO
 from posttrain_jax.recipes.preference.exo import EXO
 from posttrain_jax.recipes.preference.f_dpo import FDPO
 from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
 from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
+from posttrain_jax.recipes.preference.orpo import ORPO
 from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
+from posttrain_jax.recipes.preference.simpo import SimPO
+from posttrain_jax.recipes.preference.slic_hf import SLiCHF
 
 
 @types.struct
@@ -96,6 +102,12 @@ CASES = {
     "f_dpo": Case(FDPO(divergence_score.JensenShannon()), offline, group_size=2),
     "exo": Case(EXO(), offline, group_size=2),
     "discopop": Case(DiscoPOP(), offline, group_size=2),
+    "slic_hf": Case(SLiCHF(), offline, group_size=2),
+    "simpo": Case(SimPO(nll_coef=0.1), offline, group_size=2),
+    "cpo": Case(CPO(), offline, group_size=2),
+    "orpo": Case(ORPO(), offline, group_size=2),
+    "nll_regularized_dpo": Case(NLLRegularizedDPO(), offline, group_size=2),
+    "alpha_po": Case(AlphaPO(), offline, group_size=2),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),
