@@ -15,16 +15,25 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.grpo import GRPO
     from posttrain_jax.recipes.policy.rloo import RLOO
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
+    from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
+    from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+    from posttrain_jax.recipes.preference.bco_pair import BCOPair
     from posttrain_jax.recipes.preference.chi_po import ChiPO
     from posttrain_jax.recipes.preference.cpo import CPO
     from posttrain_jax.recipes.preference.discopop import DiscoPOP
     from posttrain_jax.recipes.preference.dpo import DPO
+    from posttrain_jax.recipes.preference.dpop import DPOP
     from posttrain_jax.recipes.preference.exo import EXO
     from posttrain_jax.recipes.preference.f_dpo import FDPO
     from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
     from posttrain_jax.recipes.preference.ipo import IPO
+    from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
+    from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
+    from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
+    from posttrain_jax.recipes.preference.nca import NCA
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
     from posttrain_jax.recipes.preference.orpo import ORPO
+    from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
     from posttrain_jax.recipes.preference.simpo import SimPO
     from posttrain_jax.recipes.preference.slic_hf import SLiCHF
@@ -41,6 +50,15 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "BCOPair": "recipes.preference.bco_pair",
+    "ReferenceClippedDPO": "recipes.preference.reference_clipped_dpo",
+    "LengthDesensitizedDPO": "recipes.preference.length_desensitized_dpo",
+    "AnchoredPODown": "recipes.preference.anchored_po_down",
+    "AnchoredPOZero": "recipes.preference.anchored_po_zero",
+    "LengthNormalizedDPO": "recipes.preference.length_normalized_dpo",
+    "NCA": "recipes.preference.nca",
+    "DPOP": "recipes.preference.dpop",
+    "LengthRegularizedDPO": "recipes.preference.length_regularized_dpo",
     "AlphaPO": "recipes.preference.alpha_po",
     "NLLRegularizedDPO": "recipes.preference.nll_regularized_dpo",
     "ORPO": "recipes.preference.orpo",
@@ -71,23 +89,32 @@ __all__ = [
     "CPO",
     "DAPO",
     "DPO",
+    "DPOP",
     "EXO",
     "FDPO",
     "GRPO",
     "IPO",
+    "NCA",
     "ORPO",
     "RLOO",
     "SFT",
     "AlphaPO",
+    "AnchoredPODown",
+    "AnchoredPOZero",
+    "BCOPair",
     "ChiPO",
     "DiscoPOP",
     "DrGRPO",
     "Groups",
     "HingeDPO",
+    "LengthDesensitizedDPO",
+    "LengthNormalizedDPO",
+    "LengthRegularizedDPO",
     "LikelihoodBatch",
     "NLLRegularizedDPO",
     "PolicyBatch",
     "PreferenceBatch",
+    "ReferenceClippedDPO",
     "RobustDPO",
     "Rollout",
     "SLiCHF",

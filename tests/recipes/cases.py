@@ -16,16 +16,25 @@ from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
+from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
+from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+from posttrain_jax.recipes.preference.bco_pair import BCOPair
 from posttrain_jax.recipes.preference.chi_po import ChiPO
 from posttrain_jax.recipes.preference.cpo import CPO
 from posttrain_jax.recipes.preference.discopop import DiscoPOP
 from posttrain_jax.recipes.preference.dpo import DPO
+from posttrain_jax.recipes.preference.dpop import DPOP
 from posttrain_jax.recipes.preference.exo import EXO
 from posttrain_jax.recipes.preference.f_dpo import FDPO
 from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
 from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
+from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
+from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
+from posttrain_jax.recipes.preference.nca import NCA
 from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
 from posttrain_jax.recipes.preference.orpo import ORPO
+from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
 from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
 from posttrain_jax.recipes.preference.simpo import SimPO
 from posttrain_jax.recipes.preference.slic_hf import SLiCHF
@@ -108,6 +117,15 @@ CASES = {
     "orpo": Case(ORPO(), offline, group_size=2),
     "nll_regularized_dpo": Case(NLLRegularizedDPO(), offline, group_size=2),
     "alpha_po": Case(AlphaPO(), offline, group_size=2),
+    "length_regularized_dpo": Case(LengthRegularizedDPO(), offline, group_size=2),
+    "dpop": Case(DPOP(), offline, group_size=2),
+    "nca": Case(NCA(), offline, group_size=2),
+    "length_normalized_dpo": Case(LengthNormalizedDPO(), offline, group_size=2),
+    "anchored_po_zero": Case(AnchoredPOZero(), offline, group_size=2),
+    "anchored_po_down": Case(AnchoredPODown(), offline, group_size=2),
+    "length_desensitized_dpo": Case(LengthDesensitizedDPO(), offline, group_size=2),
+    "reference_clipped_dpo": Case(ReferenceClippedDPO(), offline, group_size=2),
+    "bco_pair": Case(BCOPair(), offline, group_size=2),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),
