@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
     from posttrain_jax.recipes.preference.nca import NCA
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
+    from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
     from posttrain_jax.recipes.preference.orpo import ORPO
+    from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
     from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
     from posttrain_jax.recipes.preference.simpo import SimPO
     from posttrain_jax.recipes.preference.slic_hf import SLiCHF
+    from posttrain_jax.recipes.preference.sppo import SPPO
     from posttrain_jax.types import (
         Groups,
         LikelihoodBatch,
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "PlackettLuceDPO": "recipes.preference.plackett_luce_dpo",
+    "SPPO": "recipes.preference.sppo",
+    "OffsetDPO": "recipes.preference.offset_dpo",
     "BCOPair": "recipes.preference.bco_pair",
     "ReferenceClippedDPO": "recipes.preference.reference_clipped_dpo",
     "LengthDesensitizedDPO": "recipes.preference.length_desensitized_dpo",
@@ -98,6 +104,7 @@ __all__ = [
     "ORPO",
     "RLOO",
     "SFT",
+    "SPPO",
     "AlphaPO",
     "AnchoredPODown",
     "AnchoredPOZero",
@@ -112,6 +119,8 @@ __all__ = [
     "LengthRegularizedDPO",
     "LikelihoodBatch",
     "NLLRegularizedDPO",
+    "OffsetDPO",
+    "PlackettLuceDPO",
     "PolicyBatch",
     "PreferenceBatch",
     "ReferenceClippedDPO",

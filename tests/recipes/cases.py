@@ -33,11 +33,14 @@ from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormali
 from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
 from posttrain_jax.recipes.preference.nca import NCA
 from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
+from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
 from posttrain_jax.recipes.preference.orpo import ORPO
+from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
 from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
 from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
 from posttrain_jax.recipes.preference.simpo import SimPO
 from posttrain_jax.recipes.preference.slic_hf import SLiCHF
+from posttrain_jax.recipes.preference.sppo import SPPO
 
 
 @types.struct
@@ -126,6 +129,9 @@ CASES = {
     "length_desensitized_dpo": Case(LengthDesensitizedDPO(), offline, group_size=2),
     "reference_clipped_dpo": Case(ReferenceClippedDPO(), offline, group_size=2),
     "bco_pair": Case(BCOPair(), offline, group_size=2),
+    "offset_dpo": Case(OffsetDPO(), scored, group_size=2),
+    "sppo": Case(SPPO(beta=0.1), offline, group_size=2),
+    "plackett_luce_dpo": Case(PlackettLuceDPO(), offline),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),
