@@ -4,8 +4,9 @@ Weights are stored `[in, out]`, layers stacked on the first axis. Axes: P rows, 
 positions, C positions of the own cache, L layers, K key heads, R query heads per key head, D width, hd width of a head.
 """
 
+import functools
 import math
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from posttrain_jax import types
@@ -41,7 +43,7 @@ class OwnCache:
 class Block(nnx.Module):
     """The parameters of all layers, stacked; inside the scan, of one."""
 
-    def __init__(self, model: config.ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, model: config.ModelConfig, dtype: DTypeLike, rngs: nnx.Rngs):
         layers, width, mlp = model.num_layers, model.hidden_size, model.mlp_size
         heads, kv_heads = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
         depth = 1 / math.sqrt(2 * layers)  # keeps the residual stream's variance of order one at any depth
@@ -73,7 +75,7 @@ class Block(nnx.Module):
 class Decoder(nnx.Module):
     """Token ids in, hidden states out; the vocabulary head is applied by `head.token_stats` or the sampler."""
 
-    def __init__(self, model: config.ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, model: config.ModelConfig, dtype: DTypeLike, rngs: nnx.Rngs):
         vocab, width = model.vocab_size, model.hidden_size
         self.embedding = nnx.Param((jax.random.normal(rngs.params(), (vocab, width)) * 0.02).astype(dtype))
         self.blocks = Block(model, dtype, rngs)
@@ -121,7 +123,7 @@ def run(
     start: Int[Array, ""],
     *,
     emit: bool,
-):
+) -> tuple[Float[Array, "P G T D"], OwnCache | None, Any]:
     """Run `tokens` at positions `start`, `start + 1`, ... behind the cached prompts.
 
     Without an own cache, the tokens are all there is; with one, their keys join it.
@@ -171,7 +173,7 @@ def _project(setup: Setup, block: Block, residual, angles):
     query = heads(block.query, block.query_bias, model.num_heads // model.num_kv_heads)
     key = heads(block.key, block.key_bias, 1)
     value = heads(block.value, block.value_bias, 1).astype(dtype)
-    if model.qk_norm:
+    if block.query_norm is not None and block.key_norm is not None:
         query = _norm(query, block.query_norm[...], model.norm_eps)
         key = _norm(key, block.key_norm[...], model.norm_eps)
     query = (rotary.rotate(query, angles) * (1 / math.sqrt(model.head_dim))).astype(dtype)
@@ -180,15 +182,17 @@ def _project(setup: Setup, block: Block, residual, angles):
     return query.transpose(order), key.transpose(order)[:, :, :, 0], value.transpose(order)[:, :, :, 0]
 
 
-def _attend(setup: Setup, *arrays: Array) -> Float[Array, "P K G R T hd"]:
+def _attend(
+    setup: Setup, query, prompt_keys, prompt_values, keys, values, lengths, start
+) -> Float[Array, "P K G R T hd"]:
     """The attention of the setup, each device on its own rows and heads."""
     heads = Spec(sharding.ROWS, setup.rules.heads)
     return jax.shard_map(
-        lambda *local: setup.attend(*local, setup.config.sliding_window),
+        functools.partial(setup.attend, window=setup.config.sliding_window),
         mesh=setup.mesh,
         in_specs=(heads, heads, heads, heads, heads, ROWS, Spec()),
         out_specs=heads,
-    )(*arrays)
+    )(query, prompt_keys, prompt_values, keys, values, lengths, start)
 
 
 def _append(own: OwnCache, keys, values, layer: Int[Array, ""], start: Int[Array, ""]) -> OwnCache:

@@ -5,6 +5,7 @@ vocabulary over tensor: each device sees its own tokens and its own slice of the
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +45,8 @@ def token_stats(
         weight = sharding.gather_width(weight.astype(hidden.dtype), rules, axis=0)
         rows = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         kept = None if kept_ids is None else kept_ids.reshape(targets.size, -1)
-        logps, entropy = _chunked(rows, weight, targets.reshape(-1), kept, temperature, min(chunk, targets.size))
-        return logps.reshape(targets.shape), entropy.reshape(targets.shape)
+        pair: Any = _chunked(rows, weight, targets.reshape(-1), kept, temperature, min(chunk, targets.size))
+        return tuple(x.reshape(targets.shape) for x in pair)
 
     rows = Spec(sharding.ROWS)
     return jax.shard_map(
@@ -103,16 +104,16 @@ def _logits(hidden, weight, targets, kept, temperature: float) -> tuple[Float[Ar
     first = lax.axis_index("tensor") * weight.shape[1]
     ids = lax.broadcasted_iota(targets.dtype, logits.shape, 1) + first.astype(targets.dtype)
     if kept is not None:
-        logits = jnp.where(_among(kept - first.astype(kept.dtype), logits.shape), logits, MASKED)
+        logits = jnp.where(_among(kept - first.astype(kept.dtype), weight.shape[1]), logits, MASKED)
     return logits, ids == targets[:, None]
 
 
-def _among(kept: Int[Array, "c k"], shape: tuple[int, int]) -> Bool[Array, "c v"]:
-    """Where the ids, counted from this slice's first, fall into the slice."""
-    inside = (kept >= 0) & (kept < shape[1])
-    column = jnp.where(inside, kept, shape[1])
+def _among(kept: Int[Array, "c k"], size: int) -> Bool[Array, "c v"]:
+    """Where the ids, counted from this slice's first, fall into the slice of `size`."""
+    inside = (kept >= 0) & (kept < size)
+    column = jnp.where(inside, kept, size)
     row = lax.broadcasted_iota(kept.dtype, kept.shape, 0)
-    none = sharding.varying(jnp.zeros(shape, bool), *sharding.AXES)
+    none = sharding.varying(jnp.zeros((kept.shape[0], size), bool), *sharding.AXES)
     return none.at[row, column].set(True, mode="drop")
 
 

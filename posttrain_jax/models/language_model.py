@@ -15,7 +15,8 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from posttrain_jax import types
-from posttrain_jax.models import attention, config, decoder, head, sharding
+from posttrain_jax.models import attention, decoder, head, sharding
+from posttrain_jax.models import config as configs
 
 Params = PyTree[Array]
 
@@ -28,8 +29,8 @@ class LanguageModel:
         ValueError: the mesh does not divide a dimension that it cuts.
     """
 
-    config: config.ModelConfig
-    compute: config.Compute
+    config: configs.ModelConfig
+    compute: configs.Compute
     mesh: Mesh
     rules: sharding.Rules = sharding.TRAINING_RULES
     attend: attention.Attention = attention.einsum
@@ -175,12 +176,14 @@ class LanguageModel:
 
 
 @functools.lru_cache
-def _abstract(model: config.ModelConfig, compute: config.Compute) -> tuple[nnx.GraphDef, PyTree[jax.ShapeDtypeStruct]]:
+def _abstract(
+    model: configs.ModelConfig, compute: configs.Compute
+) -> tuple[nnx.GraphDef, PyTree[jax.ShapeDtypeStruct]]:
     """The decoder's structure, and its parameters as shapes."""
     build = functools.partial(decoder.Decoder, model, compute.param_dtype)
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
     return graphdef, nnx.to_pure_dict(state)
 
 
-def _init(model: config.ModelConfig, compute: config.Compute, key: Key[Array, ""]) -> Params:
+def _init(model: configs.ModelConfig, compute: configs.Compute, key: Key[Array, ""]) -> Params:
     return nnx.to_pure_dict(nnx.state(decoder.Decoder(model, compute.param_dtype, nnx.Rngs(key)), nnx.Param))

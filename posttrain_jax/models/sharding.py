@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -63,7 +65,7 @@ SAMPLING_RULES = Rules(width=None)
 """For generation: weights whole over fsdp, so that no token of a rollout gathers a weight."""
 
 
-def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of `data` x `fsdp` x `tensor` devices (the first ones of `jax.devices()` unless given).
 
     Raises:

@@ -25,18 +25,14 @@ class Tokenizer:
     """A fast tokenizer and the ids that sampling and masking need; made by `load`, `wrap` or `vocabulary`."""
 
     pretrained: transformers.PreTrainedTokenizerFast
+    bos_id: int | None
+    """What every sequence of this model begins with, or None where it uses nothing of the kind."""
     eos_id: int
     """Ends a plain-text completion."""
     stop_ids: tuple[int, ...]
     """Every id at which sampling stops: EOS, those of `generation_config.json`, the chat template's end of turn."""
     pad_id: int
     """Fills rows up. It may equal EOS: masks come from lengths."""
-
-    @functools.cached_property
-    def bos_id(self) -> int | None:
-        """What every sequence of this model begins with, or None where it uses nothing of the kind."""
-        bos = _id(self.pretrained.bos_token_id)
-        return bos if bos is not None and self.pretrained.encode("")[:1] == [bos] else None
 
     @functools.cached_property
     def vocab_size(self) -> int:
@@ -182,7 +178,15 @@ def wrap(pretrained: transformers.PreTrainedTokenizerFast, *, stop_ids: Sequence
         raise ValueError("The tokenizer has no EOS token; set eos_token in its tokenizer_config.json.")
     eos = stop_ids[0] if eos is None else eos
     stops = dict.fromkeys([eos, *stop_ids, *_end_of_turn(pretrained)])
-    return Tokenizer(pretrained=pretrained, eos_id=eos, stop_ids=tuple(stops), pad_id=eos if pad is None else pad)
+    bos = _id(pretrained.bos_token_id)
+    begins = bos is not None and pretrained.encode("")[:1] == [bos]
+    return Tokenizer(
+        pretrained=pretrained,
+        bos_id=bos if begins else None,
+        eos_id=eos,
+        stop_ids=tuple(stops),
+        pad_id=eos if pad is None else pad,
+    )
 
 
 def _id(value: Any) -> int | None:

@@ -47,11 +47,6 @@ class Sampling:
             if share is not None and self.top_k is None:
                 raise ValueError(f"{name} needs top_k as well: it bounds the kept ids, which are stored for training.")
 
-    @property
-    def truncates(self) -> bool:
-        """Whether some ids may not be drawn."""
-        return self.top_k is not None
-
 
 @types.struct
 class Draw:
@@ -80,12 +75,14 @@ def draw(
     Source: the Gumbel-max trick (Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030).
     """
 
+    top_k = sampling.top_k
+
     def island(hidden, weight, keys, t):
         flat = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         logits = jnp.dot(flat, weight.astype(hidden.dtype), preferred_element_type=jnp.float32)
         logits = logits / (sampling.temperature or 1.0)
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys.reshape(-1), t)
-        drawn = _from_kept(keys, logits, sampling) if sampling.truncates else _from_all(keys, logits, sampling)
+        drawn = _from_all(keys, logits, sampling) if top_k is None else _from_kept(keys, logits, sampling, top_k)
         return jax.tree.map(lambda x: x.reshape(*hidden.shape[:2], *x.shape[1:]), drawn)
 
     rows = Spec(sharding.ROWS)
@@ -117,8 +114,8 @@ def _from_all(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Samp
     return tokens, sums[2] - log_norm, log_norm - sums[1] / sums[0], None
 
 
-def _from_kept(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling):
-    logits, ids = _likeliest(logits, sampling.top_k)
+def _from_kept(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling, top_k: int):
+    logits, ids = _likeliest(logits, top_k)
     kept = keep(logits, top_p=sampling.top_p, min_p=sampling.min_p)
     log_probs = jax.nn.log_softmax(jnp.where(kept, logits, -jnp.inf), axis=-1)
     scores = log_probs

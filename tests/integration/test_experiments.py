@@ -1,0 +1,99 @@
+"""Every experiment, from its command line to its exported model, on a few rows and for a few steps."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import pytest
+import tyro
+
+from posttrain_jax.models import huggingface, tokenizer
+from posttrain_jax.train import metrics
+
+EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
+SHORT = ["--steps", "3", "--save-every", "2", "--mesh.fsdp", "1", "--max-prompt", "24", "--max-completion", "12"]
+
+
+def run(name, *arguments):
+    """What `python experiments/NAME.py ARGUMENTS` does."""
+    spec = importlib.util.spec_from_file_location(f"experiment_{name}", EXPERIMENTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and tyro look their source up there
+    spec.loader.exec_module(module)
+    module.main(tyro.cli(module.Config, args=[str(argument) for argument in arguments]))
+
+
+def check_run(folder, *names):
+    """Numbers, curves, a checkpoint of the last step and a model that loads."""
+    last = metrics.read(folder / "metrics.jsonl")[-1]
+    assert last["step"] == 3
+    assert set(names) <= last.keys()
+    assert (folder / "metrics.png").stat().st_size > 10_000
+    assert (folder / "checkpoints" / "3").is_dir()
+    assert huggingface.load_config(folder / "model").qk_norm
+    assert tokenizer.load(folder / "model").decode([]) == ""
+    return last
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory):
+    """Questions and answers in GSM8K's form."""
+    rows = [{"question": f"{a} + {b}?", "answer": f"It is {a + b}.\n#### {a + b}"} for a in range(6) for b in range(6)]
+    return jsonl(tmp_path_factory.mktemp("data") / "sums.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, sums):
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    sizes = ("--vocab-size", 300, "--hidden-size", 64, "--num-layers", 1)
+    run("make_model", "--data", sums, "--text", "question", "answer", "--folder", folder, *sizes)
+    return folder
+
+
+def test_sft(tmp_path, model, sums):
+    common = ["--model", model, "--data", sums, "--folder", tmp_path, "--learning-rate", "1e-2", *SHORT]
+    fields = ["read:demonstration-fields", "--read.prompt.name", "question", "--read.completion", "answer"]
+    run("sft", *common, "--warmup-steps", "1", "--batch-size", "8", *fields)
+    check_run(tmp_path, "loss", "entropy", "completion_length")
+    lines = metrics.read(tmp_path / "metrics.jsonl")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_dpo_on_whole_dialogues(tmp_path, model):
+    start = "\n\nHuman: hello {}\n\nAssistant:"
+    pairs = [{"chosen": start.format(i) + " hi", "rejected": start.format(i) + " no, go away"} for i in range(8)]
+    data = jsonl(tmp_path / "pairs.jsonl", [*pairs, {"chosen": "no dialogue", "rejected": "none"}])
+    common = ["--model", model, "--data", data, "--folder", tmp_path / "run", "--learning-rate", "1e-2", *SHORT]
+    with pytest.raises(ValueError, match="row 8: field 'chosen' has no turn"):
+        run("dpo", *common, "read:dialogue-preference-fields")
+    more = ["--warmup-steps", "1", "--batch-size", "8", "--max-bad-fraction", "0.2", "read:dialogue-preference-fields"]
+    run("dpo", *common, *more)
+    check_run(tmp_path / "run", "loss", "accuracy", "margin")
+    lines = metrics.read(tmp_path / "run" / "metrics.jsonl")
+    assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-4)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_grpo_with_another_recipe(tmp_path, model):
+    # Both answers occur for every question, so that a model that has learned the form is right half of the time.
+    rows = [{"question": f"{a}?", "answer": f"#### {b}"} for a in range(8) for b in (1, 2)]
+    data = jsonl(tmp_path / "coins.jsonl", rows)
+    fields = ["read:demonstration-fields", "--read.prompt.name", "question", "--read.completion", "answer"]
+    common = ["--data", data, *SHORT]
+    longer = ["--steps", "60", "--save-every", "60", "--batch-size", "16", "--learning-rate", "1e-2"]
+    run("sft", "--model", model, *common, "--folder", tmp_path / "sft", *longer, *fields)
+
+    sizes = ["--prompts-per-step", "4", "--group-size", "4", "--read.name", "question", "--learning-rate", "1e-3"]
+    with pytest.raises(ValueError, match="rewards of the first batch are 0, from which nothing can be learned"):
+        run("grpo", "--model", model, *common, "--folder", tmp_path / "raw", *sizes)
+    learned = ["--model", tmp_path / "sft" / "model", "--folder", tmp_path / "grpo"]
+    run("grpo", *learned, *common, *sizes, "recipe:dapo", "--recipe.clip-high", "0.3")
+    last = check_run(tmp_path / "grpo", "reward", "entropy", "reward/answer", "reward/form")
+    assert 0 < last["reward/answer"] < 1
+    assert "clip_high=0.3" in json.loads((tmp_path / "grpo" / "run.json").read_text())["objective"]
