@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
     from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+    from posttrain_jax.recipes.preference.bco import BCO
     from posttrain_jax.recipes.preference.bco_pair import BCOPair
     from posttrain_jax.recipes.preference.chi_po import ChiPO
     from posttrain_jax.recipes.preference.cpo import CPO
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.f_dpo import FDPO
     from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
     from posttrain_jax.recipes.preference.ipo import IPO
+    from posttrain_jax.recipes.preference.kto import KTO
     from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
     from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
     from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.sppo import SPPO
     from posttrain_jax.types import (
         Groups,
+        LabelledBatch,
         LikelihoodBatch,
         PolicyBatch,
         PreferenceBatch,
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "BCO": "recipes.preference.bco",
+    "KTO": "recipes.preference.kto",
     "PlackettLuceDPO": "recipes.preference.plackett_luce_dpo",
     "SPPO": "recipes.preference.sppo",
     "OffsetDPO": "recipes.preference.offset_dpo",
@@ -83,6 +88,7 @@ _MODULE_OF = {
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
     "Groups": "types",
+    "LabelledBatch": "types",
     "LikelihoodBatch": "types",
     "PolicyBatch": "types",
     "PreferenceBatch": "types",
@@ -92,6 +98,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "BCO",
     "CPO",
     "DAPO",
     "DPO",
@@ -100,6 +107,7 @@ __all__ = [
     "FDPO",
     "GRPO",
     "IPO",
+    "KTO",
     "NCA",
     "ORPO",
     "RLOO",
@@ -114,6 +122,7 @@ __all__ = [
     "DrGRPO",
     "Groups",
     "HingeDPO",
+    "LabelledBatch",
     "LengthDesensitizedDPO",
     "LengthNormalizedDPO",
     "LengthRegularizedDPO",

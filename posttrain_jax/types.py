@@ -115,6 +115,19 @@ class PreferenceBatch:
 
 
 @struct
+class LabelledBatch:
+    """What a loss of single completions reads that are called desirable or not: one completion a row."""
+
+    completion_mask: Bool[Array, "P 1 T"]
+    row_weights: Float[Array, "P"]
+    """Normalised over the whole batch before it is cut; 0 on rows that only fill the batch up."""
+    desirable: Bool[Array, "P"]
+    baselines: Float[Array, "P"]
+    """What rewards are measured from: one number of the whole batch, on every row."""
+    ref_logps: Float[Array, "P 1 T"] | None = None
+
+
+@struct
 class LikelihoodBatch:
     """What a likelihood loss reads."""
 
@@ -136,7 +149,7 @@ class TrainState:
     """What the recipe carries from step to step (adaptive coefficients, running moments); () for most."""
 
 
-Batch = PolicyBatch | PreferenceBatch | LikelihoodBatch
+Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch
 Metrics = dict[str, Array]
 """Arrays `[P, G, T]`, `[P, G]` or `[P]`, not yet averaged: the update averages the first over counted tokens and the
 others over completions or rows that hold any, globally. A recipe therefore never divides a metric."""

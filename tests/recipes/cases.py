@@ -18,6 +18,7 @@ from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+from posttrain_jax.recipes.preference.bco import BCO
 from posttrain_jax.recipes.preference.bco_pair import BCOPair
 from posttrain_jax.recipes.preference.chi_po import ChiPO
 from posttrain_jax.recipes.preference.cpo import CPO
@@ -28,6 +29,7 @@ from posttrain_jax.recipes.preference.exo import EXO
 from posttrain_jax.recipes.preference.f_dpo import FDPO
 from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
 from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.kto import KTO
 from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
 from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
 from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
@@ -98,7 +100,13 @@ def scored(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), scores=data.rewards)
 
 
-OFFLINE = (offline, scored)
+def labelled(recipe, data):
+    """Credit from single completions, their labels and a baseline."""
+    desirable = data.rewards[:, 0] > 0
+    return recipe.credit(data.groups, ref_logps(recipe, data), desirable=desirable, baseline=jnp.float32(0.3))
+
+
+OFFLINE = (offline, scored, labelled)
 """The ways of crediting without a rollout."""
 
 
@@ -132,6 +140,8 @@ CASES = {
     "offset_dpo": Case(OffsetDPO(), scored, group_size=2),
     "sppo": Case(SPPO(beta=0.1), offline, group_size=2),
     "plackett_luce_dpo": Case(PlackettLuceDPO(), offline),
+    "kto": Case(KTO(desirable_weight=1.2), labelled, group_size=1),
+    "bco": Case(BCO(), labelled, group_size=1),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),

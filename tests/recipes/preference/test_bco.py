@@ -1,0 +1,47 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from canonical_pair import check
+from labelled_pair import GROUPS, POLICY, REF, emptied, step, without
+
+from posttrain_jax.losses import running
+from posttrain_jax.recipes.preference.bco import BCO
+from posttrain_jax.recipes.preference.bco_pair import BCOPair
+
+
+def test_canonical_completions():
+    # the worked numbers are sums of the two completions
+    np.testing.assert_allclose(2 * step(BCO(beta=0.1), 0.0)[0], 1.288793, rtol=2e-6)
+    np.testing.assert_allclose(2 * step(BCO(beta=0.1), 0.05)[0], 1.289417, rtol=2e-6)
+
+
+def test_without_shift_it_is_the_pair_form():
+    check(BCOPair(beta=0.3), 2 * step(BCO(beta=0.3), 0.0)[0])
+
+
+def test_gradient_is_by_the_distance_from_the_shift():
+    _, gradient = step(BCO(beta=0.1), 0.05)
+    np.testing.assert_allclose(gradient, [-0.05 / (1 + np.exp(0.05)), 0.05 / (1 + np.exp(0.15))], rtol=1e-5)
+
+
+def test_the_shift_is_the_mean_of_all_rewards_seen():
+    seen = BCO(beta=0.1).observe(running.zero_mean(), emptied(), REF, POLICY.logps)
+    np.testing.assert_allclose([seen.mean, seen.count], [0.1, 1], rtol=1e-5)
+    seen = BCO(beta=0.1).observe(seen, GROUPS, REF, POLICY.logps)
+    np.testing.assert_allclose([seen.mean, seen.count], [0.1 / 3, 3], rtol=1e-4)
+
+
+def test_rows_that_fill_up_the_batch_weigh_nothing():
+    batch = BCO().credit(emptied(), REF, desirable=jnp.array([True, True]), baseline=jnp.float32(0))
+    np.testing.assert_array_equal(batch.row_weights, [1, 0])
+
+
+@pytest.mark.parametrize("field", ["ref_logps", "desirable", "baseline"])
+def test_what_is_missing_is_named(field):
+    with pytest.raises(ValueError, match=field):
+        BCO().credit(GROUPS, **without(field))
+
+
+def test_meaningless_numbers_are_refused():
+    with pytest.raises(ValueError, match="beta"):
+        BCO(beta=0.0)
