@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
     from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+    from posttrain_jax.recipes.preference.aot_paired import AOTPaired
+    from posttrain_jax.recipes.preference.aot_unpaired import AOTUnpaired
     from posttrain_jax.recipes.preference.bco import BCO
     from posttrain_jax.recipes.preference.bco_pair import BCOPair
+    from posttrain_jax.recipes.preference.beta_dpo import BetaDPO
     from posttrain_jax.recipes.preference.chi_po import ChiPO
     from posttrain_jax.recipes.preference.cpo import CPO
     from posttrain_jax.recipes.preference.discopop import DiscoPOP
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "BetaDPO": "recipes.preference.beta_dpo",
+    "AOTUnpaired": "recipes.preference.aot_unpaired",
+    "AOTPaired": "recipes.preference.aot_paired",
     "BCO": "recipes.preference.bco",
     "KTO": "recipes.preference.kto",
     "PlackettLuceDPO": "recipes.preference.plackett_luce_dpo",
@@ -113,10 +119,13 @@ __all__ = [
     "RLOO",
     "SFT",
     "SPPO",
+    "AOTPaired",
+    "AOTUnpaired",
     "AlphaPO",
     "AnchoredPODown",
     "AnchoredPOZero",
     "BCOPair",
+    "BetaDPO",
     "ChiPO",
     "DiscoPOP",
     "DrGRPO",

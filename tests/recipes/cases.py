@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from posttrain_jax import types
-from posttrain_jax.losses import divergence_score, shaping
+from posttrain_jax.losses import divergence_score, running, shaping
 from posttrain_jax.recipes.likelihood.sft import SFT
 from posttrain_jax.recipes.policy.dapo import DAPO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
@@ -18,8 +18,11 @@ from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+from posttrain_jax.recipes.preference.aot_paired import AOTPaired
+from posttrain_jax.recipes.preference.aot_unpaired import AOTUnpaired
 from posttrain_jax.recipes.preference.bco import BCO
 from posttrain_jax.recipes.preference.bco_pair import BCOPair
+from posttrain_jax.recipes.preference.beta_dpo import BetaDPO
 from posttrain_jax.recipes.preference.chi_po import ChiPO
 from posttrain_jax.recipes.preference.cpo import CPO
 from posttrain_jax.recipes.preference.discopop import DiscoPOP
@@ -106,7 +109,19 @@ def labelled(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), desirable=desirable, baseline=jnp.float32(0.3))
 
 
-OFFLINE = (offline, scored, labelled)
+def foreseen(recipe, data):
+    """Credit from given completions and the policy before the update."""
+    return recipe.credit(data.groups, ref_logps(recipe, data), policy_logps=data.policy.logps)
+
+
+def thinned(recipe, data):
+    """As `foreseen`, and a random part of the pairs."""
+    moments, key = running.MovingMoments(mean=jnp.float32(0), std=jnp.float32(0.1)), jax.random.key(0)
+    given = {"policy_logps": data.policy.logps, "moments": moments, "key": key}
+    return recipe.credit(data.groups, ref_logps(recipe, data), **given)
+
+
+OFFLINE = (offline, scored, labelled, foreseen, thinned)
 """The ways of crediting without a rollout."""
 
 
@@ -142,6 +157,9 @@ CASES = {
     "plackett_luce_dpo": Case(PlackettLuceDPO(), offline),
     "kto": Case(KTO(desirable_weight=1.2), labelled, group_size=1),
     "bco": Case(BCO(), labelled, group_size=1),
+    "aot_paired": Case(AOTPaired(beta=0.1), foreseen, group_size=2),
+    "aot_unpaired": Case(AOTUnpaired(beta=0.1), foreseen, group_size=2),
+    "beta_dpo": Case(BetaDPO(), thinned, group_size=2),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),
