@@ -10,10 +10,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posttrain_jax.recipes.likelihood.sft import SFT
+    from posttrain_jax.recipes.policy.asym_re import AsymRE
+    from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.dapo import DAPO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+    from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
+    from posttrain_jax.recipes.policy.gmpo import GMPO
+    from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grpo import GRPO
+    from posttrain_jax.recipes.policy.gspo import GSPO
+    from posttrain_jax.recipes.policy.gspo_token import GSPOToken
+    from posttrain_jax.recipes.policy.lite_ppo import LitePPO
+    from posttrain_jax.recipes.policy.luspo import LUSPO
+    from posttrain_jax.recipes.policy.mis import MIS
+    from posttrain_jax.recipes.policy.opmd import OPMD
+    from posttrain_jax.recipes.policy.opo import OPO
+    from posttrain_jax.recipes.policy.opsm import OPSM
+    from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+    from posttrain_jax.recipes.policy.rec import REC
+    from posttrain_jax.recipes.policy.red_weight import REDWeight
+    from posttrain_jax.recipes.policy.reinforce import REINFORCE
+    from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
+    from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
     from posttrain_jax.recipes.policy.rloo import RLOO
+    from posttrain_jax.recipes.policy.sapo import SAPO
+    from posttrain_jax.recipes.policy.scale_rl import ScaleRL
+    from posttrain_jax.recipes.policy.tis import TIS
+    from posttrain_jax.recipes.policy.topr import TOPR
+    from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
     from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
@@ -65,27 +89,27 @@ _MODULE_OF = {
     "BCO": "recipes.preference.bco",
     "KTO": "recipes.preference.kto",
     "PlackettLuceDPO": "recipes.preference.plackett_luce_dpo",
-    "SPPO": "recipes.preference.sppo",
-    "OffsetDPO": "recipes.preference.offset_dpo",
     "BCOPair": "recipes.preference.bco_pair",
     "ReferenceClippedDPO": "recipes.preference.reference_clipped_dpo",
+    "DiscoPOP": "recipes.preference.discopop",
+    "SPPO": "recipes.preference.sppo",
     "LengthDesensitizedDPO": "recipes.preference.length_desensitized_dpo",
+    "AlphaPO": "recipes.preference.alpha_po",
+    "OffsetDPO": "recipes.preference.offset_dpo",
+    "NLLRegularizedDPO": "recipes.preference.nll_regularized_dpo",
     "AnchoredPODown": "recipes.preference.anchored_po_down",
     "AnchoredPOZero": "recipes.preference.anchored_po_zero",
     "LengthNormalizedDPO": "recipes.preference.length_normalized_dpo",
     "NCA": "recipes.preference.nca",
+    "EXO": "recipes.preference.exo",
+    "FDPO": "recipes.preference.f_dpo",
+    "ChiPO": "recipes.preference.chi_po",
     "DPOP": "recipes.preference.dpop",
     "LengthRegularizedDPO": "recipes.preference.length_regularized_dpo",
-    "AlphaPO": "recipes.preference.alpha_po",
-    "NLLRegularizedDPO": "recipes.preference.nll_regularized_dpo",
     "ORPO": "recipes.preference.orpo",
     "CPO": "recipes.preference.cpo",
     "SimPO": "recipes.preference.simpo",
     "SLiCHF": "recipes.preference.slic_hf",
-    "DiscoPOP": "recipes.preference.discopop",
-    "EXO": "recipes.preference.exo",
-    "FDPO": "recipes.preference.f_dpo",
-    "ChiPO": "recipes.preference.chi_po",
     "HingeDPO": "recipes.preference.hinge_dpo",
     "IPO": "recipes.preference.ipo",
     "RobustDPO": "recipes.preference.robust_dpo",
@@ -93,6 +117,30 @@ _MODULE_OF = {
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
+    "OPSM": "recipes.policy.opsm",
+    "MIS": "recipes.policy.mis",
+    "TIS": "recipes.policy.tis",
+    "PassAtK": "recipes.policy.pass_at_k",
+    "REDWeight": "recipes.policy.red_weight",
+    "OPMD": "recipes.policy.opmd",
+    "AsymRE": "recipes.policy.asym_re",
+    "REC": "recipes.policy.rec",
+    "TOPR": "recipes.policy.topr",
+    "ScaleRL": "recipes.policy.scale_rl",
+    "ForkingTokens": "recipes.policy.forking_tokens",
+    "TwoSidedGRPO": "recipes.policy.two_sided_grpo",
+    "LitePPO": "recipes.policy.lite_ppo",
+    "OPO": "recipes.policy.opo",
+    "GPG": "recipes.policy.gpg",
+    "SAPO": "recipes.policy.sapo",
+    "GMPO": "recipes.policy.gmpo",
+    "CISPO": "recipes.policy.cispo",
+    "LUSPO": "recipes.policy.luspo",
+    "GSPOToken": "recipes.policy.gspo_token",
+    "GSPO": "recipes.policy.gspo",
+    "REINFORCEPlusPlusBaseline": "recipes.policy.reinforce_pp_baseline",
+    "REINFORCEPlusPlus": "recipes.policy.reinforce_pp",
+    "REINFORCE": "recipes.policy.reinforce",
     "Groups": "types",
     "LabelledBatch": "types",
     "LikelihoodBatch": "types",
@@ -105,30 +153,47 @@ _MODULE_OF = {
 
 __all__ = [
     "BCO",
+    "CISPO",
     "CPO",
     "DAPO",
     "DPO",
     "DPOP",
     "EXO",
     "FDPO",
+    "GMPO",
+    "GPG",
     "GRPO",
+    "GSPO",
     "IPO",
     "KTO",
+    "LUSPO",
+    "MIS",
     "NCA",
+    "OPMD",
+    "OPO",
+    "OPSM",
     "ORPO",
+    "REC",
+    "REINFORCE",
     "RLOO",
+    "SAPO",
     "SFT",
     "SPPO",
+    "TIS",
+    "TOPR",
     "AOTPaired",
     "AOTUnpaired",
     "AlphaPO",
     "AnchoredPODown",
     "AnchoredPOZero",
+    "AsymRE",
     "BCOPair",
     "BetaDPO",
     "ChiPO",
     "DiscoPOP",
     "DrGRPO",
+    "ForkingTokens",
+    "GSPOToken",
     "Groups",
     "HingeDPO",
     "LabelledBatch",
@@ -136,18 +201,25 @@ __all__ = [
     "LengthNormalizedDPO",
     "LengthRegularizedDPO",
     "LikelihoodBatch",
+    "LitePPO",
     "NLLRegularizedDPO",
     "OffsetDPO",
+    "PassAtK",
     "PlackettLuceDPO",
     "PolicyBatch",
     "PreferenceBatch",
+    "REDWeight",
+    "REINFORCEPlusPlus",
+    "REINFORCEPlusPlusBaseline",
     "ReferenceClippedDPO",
     "RobustDPO",
     "Rollout",
     "SLiCHF",
+    "ScaleRL",
     "SimPO",
     "TokenStats",
     "TrainState",
+    "TwoSidedGRPO",
 ]
 
 

@@ -1,5 +1,7 @@
 """Log-ratios of policy to old policy, in nats, one per token; what belongs to a sequence stands on each token."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -8,6 +10,9 @@ from posttrain_jax import masked
 
 LIMIT = 20.0
 """Nats beyond which a ratio is held constant (as in verl): exp(20) = 4.9e8 and its products are finite in float32."""
+
+Pool = Callable[[Float[Array, "P G T"], Bool[Array, "P G T"]], Float[Array, "P G T"]]
+"""From log-ratios and mask to log-ratios: `per_token`, `sequence_sum`, `sequence_mean`, `sequence_token`."""
 
 
 def token(logps: Float[Array, "P G T"], old_logps: Float[Array, "P G T"] | None) -> Float[Array, "P G T"]:

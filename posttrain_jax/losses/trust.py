@@ -7,7 +7,7 @@ Source: Yao et al. 2025 (REC, arXiv:2509.24203).
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from posttrain_jax.losses import ratio
 
 
+@runtime_checkable
 class Region(Protocol):
     """Where tokens may push."""
 

@@ -9,12 +9,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from posttrain_jax import types
-from posttrain_jax.losses import divergence_score, running, shaping
+from posttrain_jax.losses import divergence_score, ratio, running, shaping, trust
 from posttrain_jax.recipes.likelihood.sft import SFT
+from posttrain_jax.recipes.policy.asym_re import AsymRE
+from posttrain_jax.recipes.policy.cispo import CISPO
 from posttrain_jax.recipes.policy.dapo import DAPO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
+from posttrain_jax.recipes.policy.gmpo import GMPO
+from posttrain_jax.recipes.policy.gpg import GPG
 from posttrain_jax.recipes.policy.grpo import GRPO
+from posttrain_jax.recipes.policy.gspo import GSPO
+from posttrain_jax.recipes.policy.gspo_token import GSPOToken
+from posttrain_jax.recipes.policy.lite_ppo import LitePPO
+from posttrain_jax.recipes.policy.luspo import LUSPO
+from posttrain_jax.recipes.policy.mis import MIS
+from posttrain_jax.recipes.policy.opmd import OPMD
+from posttrain_jax.recipes.policy.opo import OPO
+from posttrain_jax.recipes.policy.opsm import OPSM
+from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+from posttrain_jax.recipes.policy.rec import REC
+from posttrain_jax.recipes.policy.red_weight import REDWeight
+from posttrain_jax.recipes.policy.reinforce import REINFORCE
+from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
+from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
 from posttrain_jax.recipes.policy.rloo import RLOO
+from posttrain_jax.recipes.policy.sapo import SAPO
+from posttrain_jax.recipes.policy.scale_rl import ScaleRL
+from posttrain_jax.recipes.policy.tis import TIS
+from posttrain_jax.recipes.policy.topr import TOPR
+from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
@@ -93,6 +117,12 @@ def online(recipe, data):
     return dataclasses.replace(once(recipe, data), old_logps=data.old.logps)
 
 
+def mismatched(recipe, data):
+    """As `online`, of a sampler that is not the old policy."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.ref, truncated=data.truncated)
+    return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
+
+
 def offline(recipe, data):
     """Credit from given completions."""
     return recipe.credit(data.groups, ref_logps(recipe, data))
@@ -133,27 +163,27 @@ CASES = {
     "ipo": Case(IPO(), offline, group_size=2),
     "ipo_per_token": Case(IPO(per_token=True), offline, group_size=2),
     "hinge_dpo": Case(HingeDPO(), offline, group_size=2),
-    "chi_po": Case(ChiPO(max_reward=1.0), offline, group_size=2),
-    "f_dpo": Case(FDPO(divergence_score.JensenShannon()), offline, group_size=2),
-    "exo": Case(EXO(), offline, group_size=2),
-    "discopop": Case(DiscoPOP(), offline, group_size=2),
     "slic_hf": Case(SLiCHF(), offline, group_size=2),
     "simpo": Case(SimPO(nll_coef=0.1), offline, group_size=2),
     "cpo": Case(CPO(), offline, group_size=2),
     "orpo": Case(ORPO(), offline, group_size=2),
-    "nll_regularized_dpo": Case(NLLRegularizedDPO(), offline, group_size=2),
-    "alpha_po": Case(AlphaPO(), offline, group_size=2),
     "length_regularized_dpo": Case(LengthRegularizedDPO(), offline, group_size=2),
     "dpop": Case(DPOP(), offline, group_size=2),
+    "chi_po": Case(ChiPO(max_reward=1.0), offline, group_size=2),
+    "f_dpo": Case(FDPO(divergence_score.JensenShannon()), offline, group_size=2),
+    "exo": Case(EXO(), offline, group_size=2),
     "nca": Case(NCA(), offline, group_size=2),
     "length_normalized_dpo": Case(LengthNormalizedDPO(), offline, group_size=2),
     "anchored_po_zero": Case(AnchoredPOZero(), offline, group_size=2),
     "anchored_po_down": Case(AnchoredPODown(), offline, group_size=2),
+    "nll_regularized_dpo": Case(NLLRegularizedDPO(), offline, group_size=2),
+    "offset_dpo": Case(OffsetDPO(), scored, group_size=2),
+    "alpha_po": Case(AlphaPO(), offline, group_size=2),
     "length_desensitized_dpo": Case(LengthDesensitizedDPO(), offline, group_size=2),
+    "sppo": Case(SPPO(beta=0.1), offline, group_size=2),
+    "discopop": Case(DiscoPOP(), offline, group_size=2),
     "reference_clipped_dpo": Case(ReferenceClippedDPO(), offline, group_size=2),
     "bco_pair": Case(BCOPair(), offline, group_size=2),
-    "offset_dpo": Case(OffsetDPO(), scored, group_size=2),
-    "sppo": Case(SPPO(beta=0.1), offline, group_size=2),
     "plackett_luce_dpo": Case(PlackettLuceDPO(), offline),
     "kto": Case(KTO(desirable_weight=1.2), labelled, group_size=1),
     "bco": Case(BCO(), labelled, group_size=1),
@@ -171,6 +201,31 @@ CASES = {
     ),
     "rloo": Case(RLOO(), once),
     "rloo_without_ref": Case(RLOO(kl_coef=0.0), once),
+    "opsm": Case(OPSM(TIS(GRPO(kl_coef=0.0)), limit=0.0), mismatched),
+    "mis": Case(MIS(GRPO(kl_coef=0.0), pool=ratio.sequence_sum), mismatched),
+    "tis": Case(TIS(GRPO(kl_coef=0.0)), mismatched),
+    "pass_at_k": Case(PassAtK(), once),
+    "red_weight": Case(REDWeight(), online),
+    "opmd": Case(OPMD(), online),
+    "asym_re": Case(AsymRE(), online, flat_groups_rest=False),
+    "rec_ring": Case(REC(trust.Ring()), online),
+    "rec": Case(REC(power=1.0), online),
+    "topr": Case(TOPR(), online, flat_groups_rest=False),
+    "scale_rl": Case(ScaleRL(), online),
+    "forking_tokens": Case(ForkingTokens(), online),
+    "two_sided_grpo": Case(TwoSidedGRPO(), online),
+    "lite_ppo": Case(LitePPO(), online),
+    "opo": Case(OPO(), once),
+    "gpg": Case(GPG(), once),
+    "sapo": Case(SAPO(), online),
+    "gmpo": Case(GMPO(), online),
+    "cispo": Case(CISPO(), online),
+    "luspo": Case(LUSPO(), online),
+    "gspo_token": Case(GSPOToken(), online),
+    "gspo": Case(GSPO(), online),
+    "reinforce_pp_baseline": Case(REINFORCEPlusPlusBaseline(), online),
+    "reinforce_pp": Case(REINFORCEPlusPlus(), online),
+    "reinforce": Case(REINFORCE(baseline=0.2), once, flat_groups_rest=False),
 }
 
 

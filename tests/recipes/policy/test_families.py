@@ -1,0 +1,191 @@
+"""What ties the policy-gradient recipes together: on policy they are few."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import worked_numbers as fx
+
+from posttrain_jax import types
+from posttrain_jax.losses import surrogate, trust, weight
+from posttrain_jax.recipes.policy.asym_re import AsymRE
+from posttrain_jax.recipes.policy.cispo import CISPO
+from posttrain_jax.recipes.policy.dapo import DAPO
+from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+from posttrain_jax.recipes.policy.gmpo import GMPO
+from posttrain_jax.recipes.policy.gpg import GPG
+from posttrain_jax.recipes.policy.grpo import GRPO
+from posttrain_jax.recipes.policy.gspo import GSPO
+from posttrain_jax.recipes.policy.gspo_token import GSPOToken
+from posttrain_jax.recipes.policy.lite_ppo import LitePPO
+from posttrain_jax.recipes.policy.luspo import LUSPO
+from posttrain_jax.recipes.policy.opmd import OPMD
+from posttrain_jax.recipes.policy.opo import OPO
+from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+from posttrain_jax.recipes.policy.rec import REC
+from posttrain_jax.recipes.policy.red_weight import REDWeight
+from posttrain_jax.recipes.policy.reinforce import REINFORCE
+from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
+from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
+from posttrain_jax.recipes.policy.rloo import RLOO
+from posttrain_jax.recipes.policy.sapo import SAPO
+from posttrain_jax.recipes.policy.scale_rl import ScaleRL
+from posttrain_jax.recipes.policy.topr import TOPR
+from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+
+EXACT = {"ddof": 0, "eps": 0.0}
+PLAIN_GRPO = GRPO(kl_coef=0.0, **EXACT)
+PLAIN_GSPO = GSPO(**EXACT)
+
+
+def gradient(recipe, rewards=fx.REWARDS, rollout=fx.ROLLOUT, logps=fx.LOGPS, old_logps=None):
+    batch = dataclasses.replace(recipe.credit(rollout, rewards), old_logps=old_logps)
+    return jax.grad(lambda x: recipe.loss(types.TokenStats(x, jnp.zeros_like(x)), batch)[0])(logps)
+
+
+def expected(advantages, weigh):
+    return -jnp.where(fx.MASK, weigh(fx.MASK) * jnp.array([advantages], jnp.float32)[:, :, None], 0)
+
+
+Z, CENTERED = [1, -1, -1, 1], [0.5, -0.5, -0.5, 0.5]
+WHITE = [1.054093, -0.843274, -0.843274, 1.054093]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "advantages", "weigh"),
+    [
+        (REINFORCE(), [1, 0, 0, 1], weight.sequence_sum),
+        (REINFORCE(baseline=0.5), CENTERED, weight.sequence_sum),
+        (TOPR(baseline=0.5), CENTERED, weight.sequence_sum),
+        (RLOO(kl_coef=0.0), np.array(CENTERED) * 4 / 3, weight.sequence_sum),
+        (OPO(), [5 / 9, -4 / 9, -4 / 9, 5 / 9], weight.sequence_sum),
+        (PassAtK(), [0, 0, 0, 0], weight.sequence_sum),
+        (PLAIN_GRPO, Z, weight.sequence_mean),
+        (TwoSidedGRPO(PLAIN_GRPO), Z, weight.sequence_mean),
+        (PLAIN_GSPO, Z, weight.sequence_mean),
+        (GSPOToken(PLAIN_GSPO), Z, weight.sequence_mean),
+        (GMPO(**EXACT), Z, weight.sequence_mean),
+        (SAPO(**EXACT), Z, weight.sequence_mean),
+        (LUSPO(PLAIN_GSPO), Z, weight.sequence_sum),
+        (DAPO(**EXACT), Z, weight.token_mean),
+        (CISPO(**EXACT), Z, weight.token_mean),
+        (LitePPO(**EXACT), Z, weight.token_mean),
+        (ScaleRL(eps=0.0), Z, weight.token_mean),
+        (GPG(), CENTERED, weight.token_mean),
+        (REC(), CENTERED, weight.token_mean),
+        (REC(trust.Ring(), power=1.0), CENTERED, weight.token_mean),
+        (OPMD(), CENTERED, weight.token_mean),
+        (AsymRE(shift=0.0), CENTERED, weight.token_mean),
+        (AsymRE(shift=-0.1), [0.6, -0.4, -0.4, 0.6], weight.token_mean),
+        (REDWeight(temperature=1e9), CENTERED, weight.token_mean),
+        (REINFORCEPlusPlusBaseline(kl_coef=0.0), WHITE, weight.token_mean),
+        (REINFORCEPlusPlus(kl_coef=0.0), WHITE, weight.token_mean),
+    ],
+)
+def test_on_policy_every_gradient_is_that_of_reinforce(recipe, advantages, weigh):
+    np.testing.assert_allclose(gradient(recipe), expected(advantages, weigh), atol=2e-6)
+
+
+def one_token(rewards, logps, old_logps):
+    """Completions of a single token: rollout, rewards, policy, old."""
+    count = len(rewards)
+    groups = types.Groups(
+        prompts=jnp.zeros((1, 1), int),
+        prompt_lengths=jnp.ones(1, int),
+        completions=jnp.zeros((1, count, 1), int),
+        completion_lengths=jnp.ones((1, count), int),
+        completion_mask=jnp.ones((1, count, 1), bool),
+        group_ids=jnp.zeros(1, int),
+    )
+    column = lambda x: jnp.array(x, jnp.float32)[None, :, None]  # noqa: E731
+    sampler = types.TokenStats(column(old_logps), jnp.zeros((1, count, 1)))
+    rollout = types.Rollout(groups=groups, sampler=sampler, truncated=jnp.zeros((1, count), bool))
+    return {"rollout": rollout, "rewards": jnp.array([rewards], jnp.float32)}, column(logps), column(old_logps)
+
+
+@pytest.mark.parametrize(
+    "recipe", [GSPO(clip_low=0.2, clip_high=0.2), LUSPO(GSPO(clip_low=0.2, clip_high=0.2)), DAPO(clip_high=0.2)]
+)
+def test_completions_of_one_token_make_grpo_of_it(recipe):
+    data, logps, old_logps = one_token([1.0, 0.0, 0.3, 2.0], [-1.0, -0.3, -2.0, -0.5], [-1.1, -0.9, -1.2, -0.9])
+    got = gradient(recipe, **data, logps=logps, old_logps=old_logps)
+    np.testing.assert_allclose(got, gradient(GRPO(kl_coef=0.0), **data, logps=logps, old_logps=old_logps), atol=1e-6)
+
+
+def test_one_token_of_gmpo_clips_the_logarithm():
+    """Log-ratios 0.1, 0.6, 0.3 and 0.9 with advantages of signs +, -, -, +: only the last is beyond 0.4."""
+    data, logps, old_logps = one_token([1.0, 0.0, 0.3, 2.0], [-1.0, -0.3, -0.9, 0.0], [-1.1, -0.9, -1.2, -0.9])
+    got = gradient(GMPO(), **data, logps=logps, old_logps=old_logps)
+    wide = gradient(
+        GRPO(kl_coef=0.0, clip_low=0.33, clip_high=np.exp(0.4) - 1), **data, logps=logps, old_logps=old_logps
+    )
+    np.testing.assert_allclose(got, wide, atol=1e-6)
+    assert got[0, 3, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size"),
+    [
+        (PLAIN_GRPO, 1.0),
+        (PLAIN_GSPO, 1.0),
+        (CISPO(**EXACT), 1.0),
+        (ScaleRL(eps=0.0), 1.0),
+        (LitePPO(**EXACT), 1.0),
+        (RLOO(kl_coef=0.0), 1.0),
+        (PassAtK(), None),
+        (GPG(), 0.5),
+        (OPO(), 0.5),
+        (REC(), 0.5),
+        (DrGRPO(max_length=1), 0.5),
+    ],
+)
+def test_a_right_and_a_wrong_completion(recipe, size):
+    data, logps, _ = one_token([1.0, 0.0], [-1.0, -0.5], [-1.0, -0.5])
+    signs = [-1, 0] if size is None else [-size, size]
+    np.testing.assert_allclose(gradient(recipe, **data, logps=logps)[0, :, 0], np.array(signs) / 2, atol=1e-6)
+
+
+GROUP_SCALED = [PLAIN_GSPO, CISPO(**EXACT), GMPO(**EXACT), SAPO(**EXACT)]
+BATCH_SCALED = [
+    LitePPO(**EXACT),
+    ScaleRL(eps=0.0),
+    REINFORCEPlusPlusBaseline(kl_coef=0.0),
+    REINFORCEPlusPlus(kl_coef=0.0),
+]
+
+
+@pytest.mark.parametrize("recipe", [*GROUP_SCALED, *BATCH_SCALED])
+def test_shift_and_scale_of_rewards_change_nothing(recipe):
+    got = gradient(recipe, 8 * fx.REWARDS - 3, old_logps=fx.OLD)
+    np.testing.assert_allclose(got, gradient(recipe, old_logps=fx.OLD), atol=3e-6)
+
+
+@pytest.mark.parametrize("recipe", [GPG(), OPO(), REC(), OPMD(), PassAtK(), AsymRE()])
+def test_shift_of_rewards_changes_nothing(recipe):
+    skewed = jnp.array([[1.0, 0.0, 0.25, 2.0]])
+    np.testing.assert_allclose(gradient(recipe, skewed - 4), gradient(recipe, skewed), atol=1e-6)
+
+
+def test_one_sided_rec_with_the_ratio_is_the_clipped_surrogate():
+    recipe = REC(trust.OneSided(0.2, 0.28), power=1.0)
+    clipped = DAPO(**EXACT)
+    got = gradient(recipe, old_logps=fx.OLD)
+    np.testing.assert_allclose(2 * got, gradient(clipped, old_logps=fx.OLD), atol=1e-6)
+
+
+def test_capped_weights_that_nothing_reaches_are_importance_weights():
+    got = gradient(CISPO(cap=100.0, **EXACT), old_logps=fx.OLD)
+    losses = lambda x: surrogate.importance_weighted(x - fx.OLD, fx.ADVANTAGES)  # noqa: E731
+    by_hand = jax.grad(lambda x: jnp.sum(weight.token_mean(fx.MASK) * losses(x)))(fx.LOGPS)
+    np.testing.assert_allclose(got, by_hand, atol=1e-6)
+
+
+ONCE = [REINFORCE(), GPG(), OPO(), PassAtK()]
+
+
+@pytest.mark.parametrize("recipe", ONCE)
+def test_a_second_update_on_one_rollout_is_refused(recipe):
+    with pytest.raises(ValueError, match="one update per rollout"):
+        gradient(recipe, old_logps=fx.OLD)
