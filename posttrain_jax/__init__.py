@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.simpo import SimPO
     from posttrain_jax.recipes.preference.slic_hf import SLiCHF
     from posttrain_jax.recipes.preference.sppo import SPPO
+    from posttrain_jax.recipes.preference.wpo import WPO
     from posttrain_jax.types import (
         Groups,
         LabelledBatch,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
+    "WPO": "recipes.preference.wpo",
     "BetaDPO": "recipes.preference.beta_dpo",
     "AOTUnpaired": "recipes.preference.aot_unpaired",
     "AOTPaired": "recipes.preference.aot_paired",
@@ -181,6 +183,7 @@ __all__ = [
     "SPPO",
     "TIS",
     "TOPR",
+    "WPO",
     "AOTPaired",
     "AOTUnpaired",
     "AlphaPO",

@@ -70,6 +70,7 @@ from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
 from posttrain_jax.recipes.preference.simpo import SimPO
 from posttrain_jax.recipes.preference.slic_hf import SLiCHF
 from posttrain_jax.recipes.preference.sppo import SPPO
+from posttrain_jax.recipes.preference.wpo import WPO
 
 
 @types.struct
@@ -151,7 +152,13 @@ def thinned(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), **given)
 
 
-OFFLINE = (offline, scored, labelled, foreseen, thinned)
+def weighted(recipe, data):
+    """Credit from given completions and what the policy says of them before the update."""
+    given = {"policy_logps": data.policy.logps, "log_collisions": -data.policy.entropy}
+    return recipe.credit(data.groups, ref_logps(recipe, data), **given)
+
+
+OFFLINE = (offline, scored, labelled, foreseen, thinned, weighted)
 """The ways of crediting without a rollout."""
 
 
@@ -190,6 +197,7 @@ CASES = {
     "aot_paired": Case(AOTPaired(beta=0.1), foreseen, group_size=2),
     "aot_unpaired": Case(AOTUnpaired(beta=0.1), foreseen, group_size=2),
     "beta_dpo": Case(BetaDPO(), thinned, group_size=2),
+    "wpo": Case(WPO(DPO()), weighted, group_size=2),
     "grpo": Case(GRPO(), online),
     "grpo_without_ref": Case(GRPO(kl_coef=0.0, ddof=0), online),
     "dr_grpo": Case(DrGRPO(max_length=6), online),

@@ -1,0 +1,49 @@
+"""Weighted preference optimization (Zhou et al. 2024, arXiv:2406.11827, eq. 2).
+
+    L = w(y_w) w(y_l) times the recipe's loss of the pair,   w(y) = exp(mean_t [log pi(y_t) - log sum_v pi(v)^2])
+
+Pairs that the policy would write itself weigh more: off-policy data are made to look on-policy. A token is measured
+against what a sampled one has on average, pi(v) in expectation. Weights have no gradient: they are those of the policy
+before the update, and are not normalised. As in TRL, the product is held at 1.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from posttrain_jax import masked, types
+from posttrain_jax.recipes.preference import dpo
+
+
+@dataclasses.dataclass(frozen=True)
+class WPO:
+    """Any recipe of pairs, each pair weighted by how likely the policy is to write it."""
+
+    recipe: types.OfflineRecipe = dpo.DPO(beta=0.01)
+    """What is weighted: the preference alone, not a likelihood term beside it."""
+
+    @property
+    def needs_ref(self) -> bool:
+        """As the recipe does."""
+        return self.recipe.needs_ref
+
+    def credit(
+        self,
+        groups: types.Groups,
+        ref_logps: Float[Array, "P K T"] | None = None,
+        *,
+        policy_logps: Float[Array, "P K T"] | None = None,
+        log_collisions: Float[Array, "P K T"] | None = None,
+    ) -> types.PreferenceBatch:
+        """The recipe's, weighted by the policy before the update: `log_collisions` are log sum_v pi(v)^2 by token."""
+        batch = self.recipe.credit(groups, ref_logps)
+        if policy_logps is None or log_collisions is None:
+            raise ValueError("WPO weighs pairs by the policy: pass policy_logps and log_collisions to credit.")
+        log_weights = masked.mean(policy_logps - log_collisions, batch.completion_mask, axis=-1)
+        weights = jnp.exp(jnp.minimum(jnp.sum(log_weights, axis=-1), 0))
+        return dataclasses.replace(batch, pair_weights=batch.pair_weights * weights)
+
+    def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+        """The equation above."""
+        return self.recipe.loss(policy, batch)
