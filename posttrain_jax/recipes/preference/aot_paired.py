@@ -52,8 +52,8 @@ class AOTPaired:
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        winner, loser = pair.logp_sums(policy.logps, batch)
-        margins = self.beta * (winner - loser - foreseen.extra(self, batch, "ref_margins"))
+        chosen_logps, rejected_logps = pair.logp_sums(policy.logps, batch)
+        margins = self.beta * (chosen_logps - rejected_logps - foreseen.extra(self, batch, "ref_margins"))
         losses = link.logistic(margins, label_noise=self.label_noise)
         chosen, rejected = pair.log_ratio_sums(self, policy, batch)
         return jnp.sum(batch.pair_weights * losses), pair.report(self.beta * chosen, self.beta * rejected)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import link, weight
-from posttrain_jax.recipes.preference import chosen, pair, setting
+from posttrain_jax.recipes.preference import chosen_likelihood, pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +35,14 @@ class NLLRegularizedDPO:
         return True
 
     def credit(self, groups: types.Groups, ref_logps: Float[Array, "P K T"] | None = None) -> types.PreferenceBatch:
-        """Every pair counts alike; and so does every chosen completion."""
+        """Every pair counts alike, and so does every chosen completion."""
         batch = pair.credit(self, groups, ref_logps)
-        return dataclasses.replace(batch, token_weights=weight.sequence_mean(chosen.mask(batch)))
+        return dataclasses.replace(batch, token_weights=weight.sequence_mean(chosen_likelihood.mask(batch)))
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        winner, loser = pair.log_ratio_sums(self, policy, batch)
-        losses = link.logistic(self.beta * (winner - loser))
+        chosen, rejected = pair.log_ratio_sums(self, policy, batch)
+        losses = link.logistic(self.beta * (chosen - rejected))
         total = jnp.sum(batch.pair_weights * losses)
-        nll = chosen.negative_log_likelihood(self, policy, batch)
-        return total + self.nll_coef * nll, pair.report(self.beta * winner, self.beta * loser)
+        nll = chosen_likelihood.negative_log_likelihood(self, policy, batch)
+        return total + self.nll_coef * nll, pair.report(self.beta * chosen, self.beta * rejected)

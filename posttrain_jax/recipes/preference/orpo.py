@@ -3,7 +3,7 @@
     L = NLL_w - lambda log sigmoid(log odds(y_w) - log odds(y_l)),   odds = p / (1 - p),   log p = log pi(y) / n
 
 Sources disagree twice. p is the geometric mean over tokens (paper, authors' code, TRL); with the sum, as in some ports,
-odds and probability are one and the odds ratio does nothing. NLL_w is here the mean over the tokens of y_w, then over
+the odds are the probability itself. NLL_w is here the mean over the tokens of y_w, then over
 pairs, as the paper writes it; TRL and the authors average over all tokens of the batch, prompts included.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import implicit_reward, link, weight
-from posttrain_jax.recipes.preference import chosen, pair, setting
+from posttrain_jax.recipes.preference import chosen_likelihood, pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ORPO:
         return False
 
     def credit(self, groups: types.Groups, ref_logps: Float[Array, "P K T"] | None = None) -> types.PreferenceBatch:
-        """Every pair counts alike; and so does every chosen completion."""
+        """Every pair counts alike, and so does every chosen completion."""
         batch = pair.credit(self, groups, ref_logps)
-        return dataclasses.replace(batch, token_weights=weight.sequence_mean(chosen.mask(batch)))
+        return dataclasses.replace(batch, token_weights=weight.sequence_mean(chosen_likelihood.mask(batch)))
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        winner, loser = (implicit_reward.log_odds(mean) for mean in pair.logp_means(policy.logps, batch))
-        losses = self.odds_coef * link.logistic(winner - loser)
-        nll = chosen.negative_log_likelihood(self, policy, batch)
-        return nll + jnp.sum(batch.pair_weights * losses), pair.report(winner, loser)
+        chosen, rejected = (implicit_reward.log_odds(mean) for mean in pair.logp_means(policy.logps, batch))
+        losses = self.odds_coef * link.logistic(chosen - rejected)
+        nll = chosen_likelihood.negative_log_likelihood(self, policy, batch)
+        return nll + jnp.sum(batch.pair_weights * losses), pair.report(chosen, rejected)

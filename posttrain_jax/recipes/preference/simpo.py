@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import link, weight
-from posttrain_jax.recipes.preference import chosen, pair, setting
+from posttrain_jax.recipes.preference import chosen_likelihood, pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +38,14 @@ class SimPO:
         return False
 
     def credit(self, groups: types.Groups, ref_logps: Float[Array, "P K T"] | None = None) -> types.PreferenceBatch:
-        """Every pair counts alike; and so does every token of the chosen completions."""
+        """Every pair counts alike, and so does every token of the chosen completions."""
         batch = pair.credit(self, groups, ref_logps)
-        return dataclasses.replace(batch, token_weights=weight.token_mean(chosen.mask(batch)))
+        return dataclasses.replace(batch, token_weights=weight.token_mean(chosen_likelihood.mask(batch)))
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        winner, loser = pair.logp_means(policy.logps, batch)
-        losses = link.logistic(self.beta * (winner - loser) - self.target_margin)
+        chosen, rejected = pair.logp_means(policy.logps, batch)
+        losses = link.logistic(self.beta * (chosen - rejected) - self.target_margin)
         total = jnp.sum(batch.pair_weights * losses)
-        nll = chosen.negative_log_likelihood(self, policy, batch)
-        return total + self.nll_coef * nll, pair.report(self.beta * winner, self.beta * loser)
+        nll = chosen_likelihood.negative_log_likelihood(self, policy, batch)
+        return total + self.nll_coef * nll, pair.report(self.beta * chosen, self.beta * rejected)
