@@ -81,17 +81,18 @@ class Language:
         return jnp.array(rows, jnp.float32)
 
 
-def expected_gradient(recipe, language, table, rewards, *, group_size=2, ref_table=None):
-    """Sum over all groups of their probability times the gradient of the recipe's loss, on policy."""
+def expected_gradient(recipe, language, table, rewards, *, group_size=2, ref_table=None, sampler_table=None):
+    """Sum over all groups of their probability times the gradient of the loss, on policy but for the sampler."""
+    sampler_table = table if sampler_table is None else sampler_table
     count = len(language.completions)
     groups = jnp.array(list(itertools.product(range(count), repeat=group_size)))
-    log_probs = jax.lax.stop_gradient(language.log_probs(table))
+    log_probs = jax.lax.stop_gradient(language.log_probs(sampler_table))
 
     def gradient(indices):
         indices = indices[None]
         rollout = types.Rollout(
             groups=language.groups(indices),
-            sampler=language.stats(table, indices),
+            sampler=language.stats(sampler_table, indices),
             truncated=jnp.zeros(indices.shape, bool),
         )
         ref_logps = None if ref_table is None else language.stats(ref_table, indices).logps
@@ -102,3 +103,26 @@ def expected_gradient(recipe, language, table, rewards, *, group_size=2, ref_tab
     return jnp.einsum(
         "n,nij->ij", weights, jax.jit(jax.vmap(gradient), compiler_options=CHEAP)(groups), precision="highest"
     )
+
+
+FIXED = Language(length=2)
+RAGGED = Language(length=2, stop=0)
+
+
+def random(language, seed):
+    """Logits of a policy, logits of a reference, and a reward for every completion."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shape = (len(language.prefixes), language.vocabulary)
+    rewards = jax.random.normal(keys[2], (len(language.completions),))
+    return jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape), rewards
+
+
+def expected_reward(language, table, rewards):
+    return jnp.sum(jnp.exp(language.log_probs(table)) * rewards)
+
+
+reward_gradient = jax.jit(jax.grad(expected_reward, 1), static_argnums=0)
+
+
+def cosine(a, b):
+    return float(jnp.vdot(a, b) / jnp.linalg.norm(a) / jnp.linalg.norm(b))

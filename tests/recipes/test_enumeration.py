@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from enumeration import Language, expected_gradient
+from enumeration import FIXED, RAGGED, cosine, expected_gradient, expected_reward, random, reward_gradient
 
 from posttrain_jax.losses import divergence
 from posttrain_jax.recipes.likelihood.sft import SFT
@@ -16,33 +16,12 @@ from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference.dpo import DPO
 
-FIXED = Language(length=2)
-RAGGED = Language(length=2, stop=0)
 LANGUAGES = pytest.mark.parametrize("language", [FIXED, RAGGED], ids=["fixed", "ragged"])
-
-
-def random(language, seed):
-    """Logits of a policy, logits of a reference, and a reward for every completion."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    shape = (len(language.prefixes), language.vocabulary)
-    rewards = jax.random.normal(keys[2], (len(language.completions),))
-    return jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape), rewards
-
-
-def expected_reward(language, table, rewards):
-    return jnp.sum(jnp.exp(language.log_probs(table)) * rewards)
-
-
-reward_gradient = jax.jit(jax.grad(expected_reward, 1), static_argnums=0)
 
 
 def kl(language, table, other):
     log_probs = language.log_probs(table)
     return jnp.sum(jnp.exp(log_probs) * (log_probs - language.log_probs(other)))
-
-
-def cosine(a, b):
-    return float(jnp.vdot(a, b) / jnp.linalg.norm(a) / jnp.linalg.norm(b))
 
 
 @LANGUAGES
