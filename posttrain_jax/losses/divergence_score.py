@@ -59,7 +59,7 @@ class JensenShannon:
 class Alpha:
     """f(z) = (z^(1-alpha) - (1-alpha) z - alpha) / (alpha (alpha-1)): s(a) = (1 - exp(-alpha a)) / alpha.
 
-    alpha -> 0 is the reverse KL, alpha -> 1 the forward KL. TRL's coefficient is 1 - alpha.
+    alpha -> 0 is the reverse KL, alpha -> 1 the forward KL. Newer TRL's coefficient is 1 - alpha.
     """
 
     alpha: float

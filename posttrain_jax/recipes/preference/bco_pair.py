@@ -2,7 +2,8 @@
 
     L = -log sigmoid(beta a_w) - log sigmoid(-beta a_l),   a = log pi(y)/pi_ref(y)
 
-The unpaired method subtracts a running mean delta of the rewards; on pairs TRL leaves it out, and so is it here.
+The unpaired method (`BCO`) subtracts a running mean of the rewards. On pairs older TRL does so too; newer TRL leaves it
+out, and so is it here.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimization, of unpaired completions (Ethayarajh et al. 2024, arXiv:2402.01306, eq. 8).
+"""Kahneman-Tversky optimization, of unpaired completions (Ethayarajh et al. 2024, arXiv:2402.01306).
 
     L = lambda_D (1 - sigmoid(beta (a - z)))   desirable      a = log pi(y)/pi_ref(y)
     L = lambda_U (1 - sigmoid(beta (z - a)))   undesirable    z = max(0, mean_i log pi(y_i-1|x_i)/pi_ref(y_i-1|x_i))
