@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.dapo import DAPO
+    from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
     from posttrain_jax.recipes.policy.gmpo import GMPO
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
     from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+    from posttrain_jax.recipes.policy.vespo import VESPO
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
     from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
@@ -119,6 +121,8 @@ _MODULE_OF = {
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
+    "VESPO": "recipes.policy.vespo",
+    "DisCO": "recipes.policy.disco",
     "OPSM": "recipes.policy.opsm",
     "MIS": "recipes.policy.mis",
     "TIS": "recipes.policy.tis",
@@ -183,6 +187,7 @@ __all__ = [
     "SPPO",
     "TIS",
     "TOPR",
+    "VESPO",
     "WPO",
     "AOTPaired",
     "AOTUnpaired",
@@ -193,6 +198,7 @@ __all__ = [
     "BCOPair",
     "BetaDPO",
     "ChiPO",
+    "DisCO",
     "DiscoPOP",
     "DrGRPO",
     "ForkingTokens",

@@ -134,6 +134,32 @@ def sum_of_zscores(
     return _scaled(deviations, total, valid, ddof=1, eps=eps)
 
 
+def contrast(
+    scores: Float[Array, "P G"], rewards: Float[Array, "P G"], group_ids: Int[Array, "P"], *, tau: float, above: float
+) -> Float[Array, "P G"]:
+    """Good completions against bad ones: 1 / |good| on the good, -softmax(scores / tau) over the bad of the group.
+
+    What multiplies the gradients of the scores s in that of mean_good(s) - tau log mean_bad exp(s / tau). 0 in groups
+    that have only one kind, and where the reward is NaN.
+
+    Args:
+        scores: of each completion.
+        rewards: NaN where scoring failed.
+        group_ids: equal on the rows of one group.
+        tau: temperature, in the unit of the scores; infinite weighs all bad completions alike.
+        above: rewards above this are good.
+
+    Source: Li et al. 2025 (DisCO, arXiv:2505.12366).
+    """
+    scores, rewards = jax.lax.stop_gradient((scores, rewards))
+    good, bad = rewards > above, rewards <= above
+    goods, bads = (group.total(x.astype(scores.dtype), group_ids)[:, None] for x in (good, bad))
+    highest = group.maximum(jnp.where(bad, scores, -jnp.inf), group_ids)[:, None]
+    weights = jnp.where(bad, jnp.exp((scores - jnp.where(bads > 0, highest, 0)) / tau), 0)
+    weights /= jnp.maximum(group.total(weights, group_ids), jnp.finfo(scores.dtype).tiny)[:, None]
+    return jnp.where((goods > 0) & (bads > 0), jnp.where(good, 1 / jnp.maximum(goods, 1), -weights), 0)
+
+
 def mixed(rewards: Float[Array, "P G"], group_ids: Int[Array, "P"]) -> Bool[Array, "P"]:
     """Whether the rewards of a row's group differ, so that it teaches something."""
     return group.maximum(jnp.abs(_center(rewards, group_ids)[0]), group_ids) > 0

@@ -133,6 +133,24 @@ def tapered(
     return weighted(logps, advantages, jnp.where(advantages > 0, 1, jnp.minimum(ratio.exp(log_ratios), 1)))
 
 
+def gamma_shaped(
+    log_ratios: Float[Array, "P G T"], *, power: float | Float[Array, "P G T"], rate: float | Float[Array, "P G T"]
+) -> Float[Array, "P G T"]:
+    """A multiplier for `weighted` that is 1 at ratio 1 and fades on both sides: r^power exp(rate (1 - r)).
+
+    Its peak is at r = power / rate.
+
+    Args:
+        log_ratios: log policy / old, in nats, of completions (`ratio.sequence_sum`).
+        power: how fast it vanishes towards ratio 0.
+        rate: how fast it vanishes towards large ratios.
+
+    Source: VESPO 2026 (arXiv:2602.10693), with the numbers of its defaults in TRL.
+    """
+    held = jnp.clip(log_ratios, -ratio.LIMIT, ratio.LIMIT)
+    return jnp.exp(power * held - rate * jnp.expm1(held))
+
+
 def clip_fraction(
     log_ratios: Float[Array, "P G T"],
     advantages: Float[Array, "P G T"],

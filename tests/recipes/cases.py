@@ -14,6 +14,7 @@ from posttrain_jax.recipes.likelihood.sft import SFT
 from posttrain_jax.recipes.policy.asym_re import AsymRE
 from posttrain_jax.recipes.policy.cispo import CISPO
 from posttrain_jax.recipes.policy.dapo import DAPO
+from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
 from posttrain_jax.recipes.policy.gmpo import GMPO
@@ -39,6 +40,7 @@ from posttrain_jax.recipes.policy.scale_rl import ScaleRL
 from posttrain_jax.recipes.policy.tis import TIS
 from posttrain_jax.recipes.policy.topr import TOPR
 from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+from posttrain_jax.recipes.policy.vespo import VESPO
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
@@ -209,6 +211,8 @@ CASES = {
     ),
     "rloo": Case(RLOO(), once),
     "rloo_without_ref": Case(RLOO(kl_coef=0.0), once),
+    "vespo": Case(VESPO(), online),
+    "disco": Case(DisCO(), once),
     "opsm": Case(OPSM(TIS(GRPO(kl_coef=0.0)), limit=0.0), mismatched),
     "mis": Case(MIS(GRPO(kl_coef=0.0), pool=ratio.sequence_sum), mismatched),
     "tis": Case(TIS(GRPO(kl_coef=0.0)), mismatched),

@@ -13,6 +13,7 @@ from posttrain_jax.losses import surrogate, trust, weight
 from posttrain_jax.recipes.policy.asym_re import AsymRE
 from posttrain_jax.recipes.policy.cispo import CISPO
 from posttrain_jax.recipes.policy.dapo import DAPO
+from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.gmpo import GMPO
 from posttrain_jax.recipes.policy.gpg import GPG
@@ -34,6 +35,7 @@ from posttrain_jax.recipes.policy.sapo import SAPO
 from posttrain_jax.recipes.policy.scale_rl import ScaleRL
 from posttrain_jax.recipes.policy.topr import TOPR
 from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+from posttrain_jax.recipes.policy.vespo import VESPO
 
 EXACT = {"ddof": 0, "eps": 0.0}
 PLAIN_GRPO = GRPO(kl_coef=0.0, **EXACT)
@@ -71,6 +73,8 @@ WHITE = [1.054093, -0.843274, -0.843274, 1.054093]
         (LUSPO(PLAIN_GSPO), Z, weight.sequence_sum),
         (DAPO(**EXACT), Z, weight.token_mean),
         (CISPO(**EXACT), Z, weight.token_mean),
+        (VESPO(**EXACT), Z, weight.token_mean),
+        (DisCO(tau=1e9), np.array(Z) * 2, weight.sequence_mean),
         (LitePPO(**EXACT), Z, weight.token_mean),
         (ScaleRL(eps=0.0), Z, weight.token_mean),
         (GPG(), CENTERED, weight.token_mean),
