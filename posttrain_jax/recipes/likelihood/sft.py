@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: maximum likelihood of given completions.
+"""Supervised fine-tuning: textbook maximum likelihood of given completions.
 
     L = -(1 / sum_i n_i) sum_i sum_t log pi(y_it | x_i, y_i<t)
 
