@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gmpo import GMPO
     from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grpo import GRPO
+    from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
     from posttrain_jax.recipes.policy.gspo import GSPO
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
@@ -121,6 +122,7 @@ _MODULE_OF = {
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
+    "GRPOLEAD": "recipes.policy.grpo_lead",
     "VESPO": "recipes.policy.vespo",
     "DisCO": "recipes.policy.disco",
     "OPSM": "recipes.policy.opsm",
@@ -169,6 +171,7 @@ __all__ = [
     "GMPO",
     "GPG",
     "GRPO",
+    "GRPOLEAD",
     "GSPO",
     "IPO",
     "KTO",

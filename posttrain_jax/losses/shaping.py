@@ -3,7 +3,9 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
+
+from posttrain_jax.losses import group
 
 
 def soft_overlong(lengths: Int[Array, "*shape"], *, max_length: int, buffer: int) -> Float[Array, "*shape"]:
@@ -18,6 +20,32 @@ def soft_overlong(lengths: Int[Array, "*shape"], *, max_length: int, buffer: int
     """
     over = (lengths - (max_length - buffer)).astype(jnp.float32)
     return -jnp.clip(over / buffer, 0, 1)
+
+
+def brevity(
+    lengths: Int[Array, "P G"], correct: Bool[Array, "P G"], group_ids: Int[Array, "P"], *, alpha: float
+) -> Float[Array, "P G"]:
+    """Reward of correct completions that falls with their length: exp(-alpha z), and -1 for the others.
+
+    z is the length in standard deviations (ddof 1, plus 1e-6; 1 where only one is correct) from the mean length of the
+    group's correct completions.
+
+    Args:
+        lengths: in tokens.
+        correct: which completions are.
+        group_ids: equal on the rows of one group.
+        alpha: how fast the reward falls, by standard deviation.
+
+    Source: Zhang and Zuo 2025 (GRPO-LEAD, arXiv:2504.09696), as in the authors' code.
+    """
+    among = correct.astype(jnp.float32)
+    counts = group.total(among, group_ids)
+    tokens = lengths.astype(jnp.float32)
+    mean = group.total(among * tokens, group_ids) / jnp.maximum(counts, 1)
+    deviations = among * (tokens - mean[:, None])
+    variance = group.total(deviations**2, group_ids) / jnp.maximum(counts - 1, 1)
+    std = jnp.where(counts > 1, jnp.sqrt(variance) + 1e-6, 1)
+    return jnp.where(correct, jnp.exp(-alpha * deviations / std[:, None]), -1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ denominator; to keep it in the denominator, set its weight to 0 afterwards. Comp
 no denominator.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -80,6 +81,23 @@ def top_entropy(entropy: Float[Array, "P G T"], mask: Bool[Array, "P G T"], *, s
     Source: Wang et al. 2025 (arXiv:2506.01939).
     """
     return (mask & (entropy >= masked.quantile(entropy, mask, 1 - share))).astype(jnp.float32)
+
+
+def difficulty(
+    rates: Float[Array, "*shape"], *, low: float, high: float, slope: float, middle: float
+) -> Float[Array, "*shape"]:
+    """A weight that falls with the success rate: low + (high - low) / (1 + exp(slope (rate - middle))).
+
+    Args:
+        rates: share of correct completions of a group.
+        low: the weight of easy prompts.
+        high: the weight of hard ones.
+        slope: how sharply it falls.
+        middle: the rate at which it is halfway.
+
+    Source: Zhang and Zuo 2025 (GRPO-LEAD, arXiv:2504.09696), as in the authors' code.
+    """
+    return low + (high - low) * jax.nn.sigmoid(slope * (middle - rates))
 
 
 def pair_mean(mask: Bool[Array, "P K T"]) -> Float[Array, "P"]:

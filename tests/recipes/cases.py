@@ -20,6 +20,7 @@ from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
 from posttrain_jax.recipes.policy.gmpo import GMPO
 from posttrain_jax.recipes.policy.gpg import GPG
 from posttrain_jax.recipes.policy.grpo import GRPO
+from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
 from posttrain_jax.recipes.policy.gspo import GSPO
 from posttrain_jax.recipes.policy.gspo_token import GSPOToken
 from posttrain_jax.recipes.policy.lite_ppo import LitePPO
@@ -211,6 +212,7 @@ CASES = {
     ),
     "rloo": Case(RLOO(), once),
     "rloo_without_ref": Case(RLOO(kl_coef=0.0), once),
+    "grpo_lead": Case(GRPOLEAD(), online),
     "vespo": Case(VESPO(), online),
     "disco": Case(DisCO(), once),
     "opsm": Case(OPSM(TIS(GRPO(kl_coef=0.0)), limit=0.0), mismatched),
