@@ -22,7 +22,8 @@ def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling
 
     Completion g of a prompt is drawn with a key made of `key`, the prompt's group id and g, so that it depends on
     nothing else: not on the batch, the number of devices, nor a restart. (In float32 up to rounding ties; in bfloat16
-    only within one compiled program.) Give each step its own `key`.
+    only within one compiled program.) Where several rows share an id, g counts on from row to row, so that no
+    completion is drawn twice. Give each step its own `key`.
 
     Raises:
         ValueError: `group_size` is below 1, or a stop id is outside the vocabulary.
@@ -57,10 +58,13 @@ def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling
 
 
 def sample_keys(key: Key[Array, ""], group_ids: Int[Array, "P"], group_size: int) -> Key[Array, "P G"]:
-    """The key of each completion: (key, group id, number in the group)."""
+    """The key of each completion: (key, group id, number in the group); further rows of one id count on."""
     of_group = jax.vmap(jax.random.fold_in, (None, 0))(key, group_ids)
-    of_sample = jax.vmap(jax.random.fold_in, (None, 0))
-    return jax.vmap(of_sample, (0, None))(of_group, jnp.arange(group_size))
+    same = group_ids[:, None] == group_ids[None, :]
+    earlier = jnp.sum(jnp.tril(same, -1), axis=1, dtype=jnp.int32)
+    numbers = earlier[:, None] * group_size + jnp.arange(group_size, dtype=jnp.int32)[None]
+    of_row = jax.vmap(jax.random.fold_in, (None, 0))
+    return jax.vmap(of_row)(of_group, numbers)
 
 
 def _decode(model: language_model.LanguageModel, params, prompts, prompt_lengths, keys, sampling: sample.Sampling):

@@ -236,3 +236,12 @@ def test_no_weight_logits_nor_scores_cross_devices_while_decoding(sampling):
 def test_an_impossible_rollout_is_refused(changes, group_size, sentence):
     with pytest.raises(ValueError, match=sentence):
         generate.make_generate(tiny.model(), dataclasses.replace(SAMPLING, **changes), group_size)
+
+
+def test_rows_that_share_an_id_count_on():
+    """A group over several rows (or a prompt that a batch holds twice) is no group of copies."""
+    key = jax.random.key(3)
+    keys = jax.random.key_data(generate.sample_keys(key, jnp.asarray([5, 2, 5, 5], jnp.int32), 2)).reshape(8, -1)
+    assert len({tuple(words) for words in np.asarray(keys).tolist()}) == 8
+    whole = jax.random.key_data(generate.sample_keys(key, jnp.asarray([5], jnp.int32), 6)).reshape(6, -1)
+    np.testing.assert_array_equal(keys[jnp.asarray([0, 1, 4, 5, 6, 7])], whole)
