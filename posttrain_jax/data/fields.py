@@ -39,6 +39,12 @@ class PromptFields:
     chat: bool = False
     """Give a text prompt to the chat template, as the one message of a user."""
 
+    def __post_init__(self):
+        if "{prompt}" not in self.template:
+            raise ValueError(
+                f"template {self.template!r} does not say where {{prompt}} stands: all prompts would be one."
+            )
+
     def __call__(self, row: Mapping[str, Any]) -> Prompt:
         """The row's prompt."""
         prompt = entry(row, self.name)

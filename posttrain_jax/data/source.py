@@ -153,7 +153,7 @@ def _read_folder(folder: pathlib.Path, split: str | None) -> Rows:
 
 def _is_part(name: str, split: str) -> bool:
     """`train.jsonl` and `train-00000-of-00002.parquet` are parts of "train", `trained.jsonl` is not."""
-    return name.startswith(split) and not name[len(split)].isalnum()
+    return name.startswith(split) and not name[len(split) :][:1].isalnum()
 
 
 def _read_hub(name: str, split: str | None, subset: str | None) -> Rows:

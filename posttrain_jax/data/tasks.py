@@ -37,8 +37,10 @@ def generate(
         template: the prompt, `{question}` standing for the question.
 
     Raises:
-        ValueError: the task has too few distinct questions.
+        ValueError: the task has too few distinct questions, or the template has no place for them.
     """
+    if "{question}" not in template:
+        raise ValueError(f"template {template!r} does not say where {{question}} stands: all prompts would be one.")
     wanted = train + held_out
     # Small tasks repeat themselves: drawing on costs little, and an exhausted task must end in a sentence.
     draws = 20 * wanted + 100

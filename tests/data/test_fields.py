@@ -23,6 +23,11 @@ def test_gsm8k_names_and_template():
     assert fields.DemonstrationFields(prompt, "answer")(row) == fields.Demonstration("Q: 1+{prompt}?\nA:", "2")
 
 
+def test_a_template_without_a_place_for_the_prompt_is_refused():
+    with pytest.raises(ValueError, match=r"template 'Q: \{question\}' does not say where \{prompt\} stands"):
+        fields.PromptFields("question", template="Q: {question}")
+
+
 def test_chat():
     assert fields.PromptFields(chat=True)({"prompt": "hi"}) == [USER]
     assert fields.PromptFields(template="never {prompt}", chat=True)({"prompt": [USER]}) == [USER]

@@ -87,6 +87,7 @@ def test_splits_of_a_folder(tmp_path):
     write(tmp_path / "data/test.jsonl", LINES)
     assert listed(source.read(str(tmp_path), split="train")) == ROWS * 2
     assert listed(source.read(str(tmp_path), split="test")) == ROWS
+    assert listed(source.read(str(tmp_path), split="test.jsonl")) == ROWS
     with pytest.raises(ValueError, match=r"several data files \(data/test.jsonl.*name a split"):
         source.read(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"no data file of split 'dev'; its data files: data/test.jsonl"):

@@ -37,3 +37,8 @@ def test_prompt_and_score():
 def test_an_exhausted_task_ends_in_a_sentence():
     with pytest.raises(ValueError, match=r"task 'chain_sum' gave \d+ distinct questions in \d+ draws, but 1000"):
         generate(train=1000)
+
+
+def test_a_template_without_a_place_for_the_question_is_refused():
+    with pytest.raises(ValueError, match=r"template 'Q:' does not say where \{question\} stands"):
+        tasks.generate("chain_sum", train=1, held_out=1, seed=0, config=SMALL, template="Q:")
