@@ -1,5 +1,7 @@
 """Rows of a batch between the host and the devices; on a pod every process holds some of the rows."""
 
+import math
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
@@ -7,7 +9,18 @@ from jaxtyping import Array, PyTree, Shaped
 
 
 def to_devices(sharding: NamedSharding, own: Shaped[np.ndarray, "p ..."]) -> Shaped[Array, "P ..."]:
-    """One global array of the rows that each process holds."""
+    """One global array of the rows that each process holds.
+
+    Raises:
+        ValueError: this process's devices cannot share its rows evenly.
+    """
+    total = math.prod(sharding.mesh.shape[axis] for axis in sharding.spec[0])
+    parts = len({str(index) for index in sharding.addressable_devices_indices_map((total,)).values()})
+    if len(own) % parts:
+        raise ValueError(
+            f"a batch of {len(own)} rows cannot be shared by {parts} row shards (data x fsdp): use a multiple of"
+            f" {parts} rows, or a mesh with fewer shards of rows."
+        )
     return jax.make_array_from_process_local_data(sharding, own)
 
 

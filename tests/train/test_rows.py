@@ -14,6 +14,12 @@ def test_rows_come_back_in_order(tiny, mesh):
     np.testing.assert_array_equal(rows.to_host({"x": there})["x"], x)
 
 
+def test_rows_that_the_mesh_does_not_divide_are_refused(tiny):
+    sharding = tiny.toy(data=2, fsdp=2, tensor=2).row_sharding
+    with pytest.raises(ValueError, match=r"a batch of 10 rows cannot be shared by 4 row shards .* multiple of 4 rows"):
+        rows.to_devices(sharding, np.zeros((10, 3), np.int32))
+
+
 def test_score_is_the_models_and_copies_outlive_the_original(tiny):
     model = tiny.toy(data=2)
     params, groups = model.init(jax.random.key(0)), tiny.groups(model)
