@@ -67,7 +67,8 @@ def main(c: Config) -> None:
         huggingface.save(c.folder / "model", model.config, trained, words, overwrite=True)
         again = pretrained.load(c.folder / "model", compute, mesh).params
         stages = {"after warm-up": start, "after GRPO": trained, "exported and loaded again": again}
-        rich.print(display.comparison({name: accuracy(params, c.steps) for name, params in stages.items()}))
+        table = {name: {"held-out accuracy": accuracy(params, 0)["reward"]} for name, params in stages.items()}
+        rich.print(display.comparison(table))
     rich.print(f"Curves: {plot.plot_run(c.folder)}  Model: {c.folder / 'model'}")
 
 

@@ -39,10 +39,10 @@ class Config:
 
 def main(c: Config) -> None:
     """Run the steps; the first, which compiles, stands apart, and the median leaves it and the next out."""
+    width, heads = c.hidden_size, c.hidden_size // 32
     shape = config.ModelConfig(
-        c.vocab_size, c.hidden_size, c.num_layers, c.hidden_size // 32, c.hidden_size // 64, 32, c.hidden_size * 85 // 32,
-        1e-5, 1e4, 2048,
-    )  # fmt: skip
+        c.vocab_size, width, c.num_layers, heads, heads // 2, 32, width * 85 // 32, 1e-5, 1e4, max_position=2048
+    )
     model = language_model.LanguageModel(shape, config.Compute(head_chunk=c.head_chunk), sharding.make_mesh())
     params, adamw = model.init(jax.random.key(0)), optimizer.AdamW(optimizer.Constant(1e-5))
     ref_params, opt, recipe = reference.copy(params), optimizer.make_optimizer(adamw), GRPO()

@@ -83,9 +83,8 @@ def run_online(
                 scores = parts.rewards.score(samples)
                 rewards, values = stages.reward(rollout, scores)
             if values["unscored"] == 1:
-                raise journal.stop(
-                    step, state, position, f"no completion was scored ({summary.first_failure(scores.report)})."
-                )
+                reason = f"no completion was scored ({summary.first_failure(scores.report)})."
+                raise journal.stop(step, state, position, reason)
             with clock.phase("reference"):
                 batch = stages.credit(state, ref_params, rollout, rewards)
             if step == journal.start + 1:
@@ -99,9 +98,7 @@ def run_online(
             values |= learned
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(scores.report))
-            journal.show(
-                step, [shown(row[0], float(reward[0])) for row, reward in zip(samples, scores.rewards, strict=True)][:4]
-            )
+            journal.show(step, shown(samples, scores))
             journal.save(step, state, parts.data)
     return state
 
@@ -209,9 +206,10 @@ def decode(
     return samples
 
 
-def shown(one: scoring.Sample, reward: float) -> metrics.Shown:
-    """A sample as people see it."""
-    return metrics.Shown(prompt=one.prompt, completion=one.completion, reward=reward)
+def shown(samples: Sequence[Sequence[scoring.Sample]], scores: report.Scores, *, count: int = 4) -> list[metrics.Shown]:
+    """The first completion of the first prompts, as people see it."""
+    firsts = zip(samples[:count], scores.rewards, strict=False)
+    return [metrics.Shown(row[0].prompt, row[0].completion, float(reward[0])) for row, reward in firsts]
 
 
 def _about(parts: Online) -> dict[str, str]:
