@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.opo import OPO
     from posttrain_jax.recipes.policy.opsm import OPSM
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+    from posttrain_jax.recipes.policy.pkpo import PKPO
     from posttrain_jax.recipes.policy.rec import REC
     from posttrain_jax.recipes.policy.red_weight import REDWeight
     from posttrain_jax.recipes.policy.reinforce import REINFORCE
@@ -122,6 +123,7 @@ _MODULE_OF = {
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
+    "PKPO": "recipes.policy.pkpo",
     "GRPOLEAD": "recipes.policy.grpo_lead",
     "VESPO": "recipes.policy.vespo",
     "DisCO": "recipes.policy.disco",
@@ -182,6 +184,7 @@ __all__ = [
     "OPO",
     "OPSM",
     "ORPO",
+    "PKPO",
     "REC",
     "REINFORCE",
     "RLOO",

@@ -30,6 +30,7 @@ from posttrain_jax.recipes.policy.opmd import OPMD
 from posttrain_jax.recipes.policy.opo import OPO
 from posttrain_jax.recipes.policy.opsm import OPSM
 from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+from posttrain_jax.recipes.policy.pkpo import PKPO
 from posttrain_jax.recipes.policy.rec import REC
 from posttrain_jax.recipes.policy.red_weight import REDWeight
 from posttrain_jax.recipes.policy.reinforce import REINFORCE
@@ -212,6 +213,7 @@ CASES = {
     ),
     "rloo": Case(RLOO(), once),
     "rloo_without_ref": Case(RLOO(kl_coef=0.0), once),
+    "pkpo": Case(PKPO(k=3), once),
     "grpo_lead": Case(GRPOLEAD(), online),
     "vespo": Case(VESPO(), online),
     "disco": Case(DisCO(), once),

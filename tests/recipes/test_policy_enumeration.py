@@ -14,6 +14,7 @@ from posttrain_jax.recipes.policy.gpg import GPG
 from posttrain_jax.recipes.policy.mis import MIS
 from posttrain_jax.recipes.policy.opo import OPO
 from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+from posttrain_jax.recipes.policy.pkpo import PKPO
 from posttrain_jax.recipes.policy.rec import REC
 from posttrain_jax.recipes.policy.reinforce import REINFORCE
 from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
@@ -33,16 +34,17 @@ def test_reinforce_and_on_policy_topr_follow_the_expected_reward(language, recip
 
 
 @LANGUAGES
-@pytest.mark.parametrize("group_size", [2, 3])
-def test_pass_at_k_follows_the_expected_best(language, group_size):
+@pytest.mark.parametrize(
+    ("recipe", "k", "group_size"), [(PassAtK(), 2, 2), (PassAtK(), 3, 3), (PKPO(k=2), 2, 3)], ids=["2", "3", "2of3"]
+)
+def test_pass_at_k_and_pkpo_follow_the_expected_best(language, recipe, k, group_size):
     table, _, rewards = random(language, 2)
 
     def best(table):
-        log_probs = language.log_probs(table)
-        groups = jnp.array(list(itertools.product(range(len(rewards)), repeat=group_size)))
-        return jnp.sum(jnp.exp(log_probs[groups].sum(-1)) * rewards[groups].max(-1))
+        groups = jnp.array(list(itertools.product(range(len(rewards)), repeat=k)))
+        return jnp.sum(jnp.exp(language.log_probs(table)[groups].sum(-1)) * rewards[groups].max(-1))
 
-    got = expected_gradient(PassAtK(), language, table, rewards, group_size=group_size)
+    got = expected_gradient(recipe, language, table, rewards, group_size=group_size)
     np.testing.assert_allclose(got, -jax.grad(best)(table) / group_size, atol=2e-6)
 
 
