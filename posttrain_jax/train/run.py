@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,8 @@ class Run:
             loggers: beside the JSON lines.
         """
         self.plan = plan
-        self.about = dict(about)
+        # functions among a recipe's fields lie elsewhere in memory in every process
+        self.about = {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in about.items()}
         self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
         self.start = self._checkpoints.latest() or 0
         """Steps that are already done."""
@@ -87,7 +89,6 @@ class Run:
         if jax.process_index() == 0:
             lines = metrics.JsonLines(plan.folder, resumed_step=self.start)
             self._logger = metrics.Several([lines, *loggers])
-            describe(pathlib.Path(plan.folder), self.about | {"plan": repr(plan)})
 
     def __enter__(self) -> "Run":
         """The run itself."""
@@ -101,12 +102,23 @@ class Run:
     def begin(
         self, model: update.Model, optimizer: optax.GradientTransformation, params: PyTree, data: Data
     ) -> types.TrainState:
-        """The state to go on from, `data` moved to its place: the newest checkpoint's, or a fresh one of `params`."""
+        """The state to go on from, `data` moved to its place: the newest checkpoint's, or a fresh one of `params`.
+
+        Raises:
+            ValueError: the checkpoint is damaged, or of another run: model, optimizer, order of the data or `about`
+                (`compute` aside) differ.
+        """
         if self.start == 0:
-            return update.init_state(model, optimizer, jax.random.key(self.plan.seed), params=reference.copy(params))
-        snapshot = self._checkpoints.restore(update.abstract_state(model, optimizer))
-        data.restore(snapshot.data)
-        return snapshot.state
+            key = jax.random.key(self.plan.seed)
+            state = update.init_state(model, optimizer, key, params=reference.copy(params))
+        else:
+            snapshot = self._checkpoints.restore(update.abstract_state(model, optimizer))
+            self._refuse_other(json.loads(snapshot.config))
+            data.restore(snapshot.data)
+            state = snapshot.state
+        if jax.process_index() == 0:
+            describe(pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)})
+        return state
 
     def steps(self) -> Iterator[int]:
         """The steps to do; step n is the n-th."""
@@ -147,6 +159,15 @@ class Run:
             self._write(step - 1, state, position)
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"
         return RuntimeError(f"step {step}: {reason} {saved} in {self.plan.folder}.")
+
+    def _refuse_other(self, saved: Mapping[str, str]) -> None:
+        """A run that goes on with another method would pass for one that had it from the beginning."""
+        for name, text in self.about.items():
+            if name != "compute" and saved.get(name) != text:
+                raise ValueError(
+                    f"{self.plan.folder} holds a run with {name} {saved.get(name)}, and this one has {text}: go on with"
+                    " the same, or give another folder."
+                )
 
     def _write(self, step: int, state: types.TrainState, position: Any) -> None:
         counters = {"step": step, "updates": int(state.step)}

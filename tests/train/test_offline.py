@@ -79,3 +79,12 @@ def test_another_reference_than_the_start_is_refused(tmp_path, model, start):
         offline.run_offline(
             preferred(model), run.Plan(tmp_path, steps=1), start, ref_params=model.init(jax.random.key(1))
         )
+
+
+def test_a_folder_goes_on_with_the_method_it_began_with(tmp_path, model, start):
+    plan, first = run.Plan(tmp_path, steps=1), preferred(model)
+    offline.run_offline(first, plan, start)
+    other = dataclasses.replace(preferred(model), recipe=dpo.DPO(beta=0.1))
+    with pytest.raises(ValueError, match=r"holds a run with objective DPO\(.*beta=0.5.* this one has DPO\(.*beta=0.1"):
+        offline.run_offline(other, plan, start)
+    assert "beta=0.5" in (tmp_path / "run.json").read_text()
