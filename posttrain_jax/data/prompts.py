@@ -17,7 +17,7 @@ class PromptRow:
 
     tokens: encoding.TokenRow
     text: str
-    """What the model is given, decoded where a chat template made it."""
+    """What the model is given, decoded where a chat template made it or the limit cut it."""
     example: Mapping[str, Any]
 
 
@@ -60,7 +60,8 @@ def encode(
         tokens = tally.fit(index, ids, [])
         if tokens is None:
             return None
-        return PromptRow(tokens, prompt if isinstance(prompt, str) else tokenizer.decode(ids), rows[index])
+        whole = isinstance(prompt, str) and len(tokens.prompt) == len(ids)
+        return PromptRow(tokens, prompt if whole else tokenizer.decode(tokens.prompt.tolist()), rows[index])
 
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
 

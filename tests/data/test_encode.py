@@ -114,6 +114,8 @@ def test_prompts_carry_text_and_example():
     assert [row.text for row in encoded] == ["p", "[user]q[assistant]"]
     assert [row.example["answer"] for row in encoded] == ["4", "5"]
     assert report.rows == 2
+    cut, _ = prompts.encode([{"prompt": "abcdef"}], fields.PromptFields(), fake.Characters(), encode.Limits(4, 1))
+    assert cut[0].text == "def"  # what the model is given, and no more
 
 
 def test_limits_leave_room():
