@@ -60,8 +60,9 @@ def encode(
         tokens = tally.fit(index, ids, [])
         if tokens is None:
             return None
-        whole = isinstance(prompt, str) and len(tokens.prompt) == len(ids)
-        return PromptRow(tokens, prompt if whole else tokenizer.decode(tokens.prompt.tolist()), rows[index])
+        cut = len(tokens.prompt) < len(ids)
+        text = prompt if isinstance(prompt, str) and not cut else tokenizer.decode(tokens.prompt.tolist())
+        return PromptRow(tokens, text, rows[index])
 
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
 
