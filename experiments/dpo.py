@@ -40,7 +40,9 @@ class Config:
     )
     """Where a row's prompt, chosen and rejected completion are."""
     warmup_steps: int = 10
+    """Updates of rising learning rate."""
     batch_size: int = 16
+    """Rows of an update, over all devices."""
     max_bad_fraction: float = 0.0
     """Share of the rows that may be unfit and is left out, counted; 0 stops at the first."""
 

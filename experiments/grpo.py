@@ -37,12 +37,17 @@ class Config:
     learning_rate: float
     """Reached after 10 updates, then constant."""
     recipe: GRPO | DrGRPO | DAPO | RLOO = GRPO()
+    """Any recipe of `recipes/policy` fits."""
     read: fields.PromptFields = fields.PromptFields()
     """Where a row's prompt is."""
     answer_field: str = "answer"
+    """Where a row's gold answer is, behind `####`."""
     prompts_per_step: int = 16
+    """Prompts of a rollout, over all devices."""
     group_size: int = 8
+    """Completions of a prompt."""
     temperature: float = 1.0
+    """Divides the logits when sampling; scored at the same."""
     form_weight: float = 0.2
     """Weight of the form beside the answer's 1."""
 

@@ -26,9 +26,13 @@ class Config:
     folder: Path
     """Of the model."""
     vocab_size: int = 2048
+    """Tokens, at least 259."""
     hidden_size: int = 128
+    """Width of the residual stream, in steps of 64."""
     num_layers: int = 4
+    """Blocks."""
     seed: int = 0
+    """Of the weights."""
 
 
 def main(c: Config) -> None:

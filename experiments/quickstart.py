@@ -31,11 +31,18 @@ class Config:
     folder: Path = Path("runs/quickstart")
     """Everything is written here; the same command goes on where it was stopped."""
     seed: int = 0
+    """Of words, weights and draws."""
     warmup_steps: int = 120
+    """Updates on demonstrations, the learning rate rising to 2e-3 and falling again."""
     steps: int = 200
+    """Rollouts that GRPO learns from, at a learning rate of 4e-4."""
     recipe: GRPO = GRPO(kl_coef=0.02)
-    warmup_optimizer: optimizer.AdamW = optimizer.AdamW(optimizer.Cosine(2e-3, 120, warmup_steps=10), b2=0.99)
-    grpo_optimizer: optimizer.AdamW = optimizer.AdamW(optimizer.Constant(4e-4, warmup_steps=10), b2=0.99)
+    """The method."""
+
+
+def adamw(schedule: optimizer.Constant | optimizer.Cosine):
+    # A quicker second moment than the default: the runs are short.
+    return optimizer.make_optimizer(optimizer.AdamW(schedule, b2=0.99))
 
 
 def main(c: Config) -> None:
@@ -48,10 +55,10 @@ def main(c: Config) -> None:
     model = language_model.LanguageModel(config.miniature(words.vocab_size), compute, mesh)
 
     data = iterate.Batches(demos, batch.Pad([SHAPE], words.pad_id, 1), batch_size=64, seed=c.seed)
-    parts = offline.Offline(model, SFT(), optimizer.make_optimizer(c.warmup_optimizer), data)
+    parts = offline.Offline(model, SFT(), adamw(optimizer.Cosine(2e-3, c.warmup_steps, c.warmup_steps // 12)), data)
     plan = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
-    screen = display.Display(c.warmup_steps, every=50)
-    start = offline.run_offline(parts, plan, model.init(jax.random.key(c.seed)), loggers=[screen]).params
+    screen, first = display.Display(c.warmup_steps, every=50), model.init(jax.random.key(c.seed))
+    start = offline.run_offline(parts, plan, first, loggers=[screen]).params
 
     with pool.RewardPool(RIGHT, workers=2, timeout_s=5.0) as rewards:
         pad, sampling = prompts.Pad([SHAPE.prompt], words.pad_id), sample.Sampling(SHAPE.completion, words.stop_ids)
@@ -59,16 +66,15 @@ def main(c: Config) -> None:
         accuracy = evaluate.make_evaluate(model, words, rewards, batches, sampling, group_size=4)
         data = iterate.Batches(asked, pad, batch_size=64, seed=c.seed)
         parts = online.Online(
-            model, c.recipe, optimizer.make_optimizer(c.grpo_optimizer), words, data, rewards, sampling, group_size=16
+            model, c.recipe, adamw(optimizer.Constant(4e-4, 10)), words, data, rewards, sampling, group_size=16
         )
         plan = run.Plan(c.folder, c.steps, save_every=50, eval_every=50, sample_every=50, seed=c.seed)
-        screen = display.Display(c.steps)
-        trained = online.run_online(parts, plan, start, loggers=[screen], evaluate=accuracy).params
+        trained = online.run_online(parts, plan, start, loggers=[display.Display(c.steps)], evaluate=accuracy).params
         huggingface.save(c.folder / "model", model.config, trained, words, overwrite=True)
         again = pretrained.load(c.folder / "model", compute, mesh).params
         stages = {"after warm-up": start, "after GRPO": trained, "exported and loaded again": again}
-        table = {name: {"held-out accuracy": accuracy(params, 0)["reward"]} for name, params in stages.items()}
-        rich.print(display.comparison(table))
+        right = {name: {"held-out accuracy": accuracy(params, 0)["reward"]} for name, params in stages.items()}
+    rich.print(display.comparison(right))
     rich.print(f"Curves: {plot.plot_run(c.folder)}  Model: {c.folder / 'model'}")
 
 

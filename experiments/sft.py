@@ -36,7 +36,9 @@ class Config:
     read: fields.DemonstrationFields | fields.ConversationFields = fields.DemonstrationFields()
     """Where a row's prompt and completion are."""
     warmup_steps: int = 10
+    """Updates of rising learning rate."""
     batch_size: int = 16
+    """Rows of an update, over all devices."""
     max_bad_fraction: float = 0.0
     """Share of the rows that may be unfit and is left out, counted; 0 stops at the first."""
 

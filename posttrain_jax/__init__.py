@@ -1,8 +1,8 @@
 """Post-training of language models in JAX.
 
 The names below are the public API; everything else is imported from its module, for instance
-`from posttrain_jax.losses import advantage`. Names are loaded on first use, so that a reward's worker process, which needs
-none of them, starts without JAX.
+`from posttrain_jax.losses import advantage`. Names are loaded on first use, so that a reward's worker process, which
+needs none of them, starts without JAX.
 """
 
 import importlib

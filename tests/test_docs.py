@@ -59,7 +59,7 @@ def test_every_recipe_is_in_the_table(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_cites_its_source_and_explains_its_fields(recipe):
     tree = ast.parse((ROOT / recipe).read_text())
-    assert re.search(r"\b(19|20)\d\d\b|textbook", ast.get_docstring(tree)), "name the authors and the year."
+    assert re.search(r"\b(19|20)\d\d\b|arXiv:\d|textbook", ast.get_docstring(tree)), "name the authors and the year."
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
             continue

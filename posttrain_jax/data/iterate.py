@@ -1,6 +1,7 @@
 """Batches without end, whose order a seed decides and a few numbers restore; and one pass in order."""
 
 import functools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -58,7 +59,7 @@ class Batches(Generic[Row, Batch]):
         self._collate = collate
         self._own = share(batch_size, process_index, process_count)
         self._batch_size = batch_size
-        self._order = {"rows": len(rows), "batch_size": batch_size, "seed": seed}
+        self._order = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "content": _checksum(rows)}
         # grain's own shuffle takes milliseconds a row on sets of a few rows, which are what one debugs with.
         permutation = functools.lru_cache(maxsize=2)(functools.partial(_permutation, len(rows), seed))
         indices = (
@@ -85,12 +86,19 @@ class Batches(Generic[Row, Batch]):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken, also with another number of processes.
 
-        Raises ValueError where rows, batch size or seed are others: the order would not continue.
+        Raises ValueError where rows, batch size or seed are others: the order would not continue. (Of the rows, their
+        number and a checksum of some of them are compared.)
         """
         for name, value in self._order.items():
             if state[name] != value:
                 raise ValueError(f"the saved data order has {name} {state[name]} and this one {value}; use the same.")
         self._indices.set_state(state["indices"])
+
+
+def _checksum(rows: Sequence[Any]) -> int:
+    """Of up to 64 rows, evenly spread: enough to tell one data set from another of the same length."""
+    stride = -(-len(rows) // 64)
+    return zlib.crc32("".join(repr(rows[index]) for index in range(0, len(rows), stride)).encode())
 
 
 def _permutation(count: int, seed: int, epoch: int) -> list[int]:

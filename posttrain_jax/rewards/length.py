@@ -12,6 +12,8 @@ class SoftOverlong:
 
     r = 0 if L <= M - C;  ((M - C) - L) / C if M - C < L <= M;  -1 if L > M.
 
+    A reward of its own, for any recipe and shown in its own column; `DAPO(overlong=...)` holds the same term instead.
+
     Source: DAPO (Yu et al. 2025, arXiv:2503.14476, eq. 13).
     """
 

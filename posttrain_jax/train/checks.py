@@ -73,6 +73,15 @@ def rewards(values: Float[Array, "P G"]) -> None:
     if float(masked.variance(values, scored)) == 0:
         raise ValueError(
             f"all {int(jnp.sum(scored))} rewards of the first batch are {float(masked.mean(values, scored)):g}, from"
-            " which nothing can be learned: use an easier task, more prompts, a shaped reward, or"
-            " refuse_equal_rewards=False to go on."
+            " which nothing can be learned: use an easier task, more prompts, a shaped reward, or (in code)"
+            " Online(refuse_equal_rewards=False)."
+        )
+
+
+def advantages(values: Float[Array, "P G T"], group_size: int) -> None:
+    """Some token of the first batch is to be made likelier or less likely."""
+    if not bool(jnp.any(values != 0)):
+        raise ValueError(
+            f"all advantages of the first batch are 0 with a group_size of {group_size}, from which nothing can be"
+            " learned: compare at least two completions of a prompt, or use more prompts."
         )

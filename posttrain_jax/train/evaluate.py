@@ -46,11 +46,12 @@ def make_evaluate(
     def one(params: PyTree, batch: prompting.PromptBatch) -> np.ndarray:
         prompt, lengths, ids = (_put(model, x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids))
         here = rows.to_host(sampler(params, prompt, lengths, ids, jax.random.key(seed)))
-        scores = rewards.score(online.decode(batch, here, words, sampling.stop_ids))
-        count = len(batch.rows)
-        measured = [here.groups.completion_lengths[:count, :, None], scores.rewards[..., None], scores.columns]
         values = np.full((*here.truncated.shape, len(rewards.names) + 2), np.nan, np.float32)
-        values[:count] = np.concatenate(measured, axis=-1)
+        count = len(batch.rows)
+        if count:  # of the last batch, a process may hold filling rows alone
+            scores = rewards.score(online.decode(batch, here, words, sampling.stop_ids))
+            measured = [here.groups.completion_lengths[:count, :, None], scores.rewards[..., None], scores.columns]
+            values[:count] = np.concatenate(measured, axis=-1)
         return np.asarray(totals(_put(model, values)))
 
     def evaluate(params: PyTree, step: int) -> dict[str, float]:

@@ -39,7 +39,7 @@ def run_offline(
         parts: what learns from what.
         plan: how long, and what is written when.
         params: to start from; they are copied.
-        ref_params: the reference; `params` where None.
+        ref_params: the reference; `params` where None, and then the first step checks that nothing lies between.
         loggers: beside `metrics.jsonl`.
         evaluate: from parameters and step to numbers.
 
@@ -51,6 +51,7 @@ def run_offline(
     score = reference.make_score(parts.model)
     credit = jax.jit(recipe.credit, out_shardings=sharding)
     learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches)
+    own_reference = ref_params is None
     ref_params = params if ref_params is None else ref_params
     with run.Run(plan, _about(parts), loggers) as journal:
         state = journal.begin(parts.model, parts.optimizer, params, parts.data)
@@ -66,7 +67,7 @@ def run_offline(
                 batch = jax.block_until_ready(credit(groups, ref_logps))
             if step == journal.start + 1:
                 checks.counted_rows(own.completion_mask, own.group_ids)
-            if step == 1 and ref_logps is not None:
+            if step == 1 and own_reference and ref_logps is not None:
                 checks.starts_at_reference(score(state.params, groups).logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
                 state, learned = learn(state, groups, batch)

@@ -58,7 +58,7 @@ def run_online(
         parts: what learns from what.
         plan: how long, and what is written when.
         params: to start from; they are copied.
-        ref_params: the reference; `params` where None.
+        ref_params: the reference; `params` where None, and then the first step checks that nothing lies between.
         loggers: beside `metrics.jsonl`.
         evaluate: from parameters and step to numbers.
 
@@ -66,9 +66,9 @@ def run_online(
         ValueError: a check before the first update fails.
         RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
     """
-    checks.sampling(parts.sampling)
     stages = _Stages(parts, plan)
-    ref_params = params if ref_params is None else ref_params
+    own_reference = ref_params is None
+    ref_params = params if own_reference else ref_params
     with run.Run(plan, _about(parts), loggers) as journal:
         state = journal.begin(parts.model, parts.optimizer, params, parts.data)
         if journal.start == 0:
@@ -88,7 +88,9 @@ def run_online(
             with clock.phase("reference"):
                 batch = stages.credit(state, ref_params, rollout, rewards)
             if step == journal.start + 1:
-                stages.check(state, ref_params, rollout, rewards, prompts, fresh=step == 1)
+                stages.check_rollout(state, rollout, prompts)
+            if step == 1:
+                stages.check_learning(state, params if own_reference else None, rollout, rewards, batch)
             with clock.phase("update"):
                 state, learned = stages.learn(state, rollout, batch)
             if not learned["finite"]:
@@ -107,6 +109,7 @@ class _Stages:
     """The compiled functions of the loop."""
 
     def __init__(self, parts: Online, plan: run.Plan):
+        checks.sampling(parts.sampling)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts = parts
         self._generate = generate.make_generate(model, parts.sampling, parts.group_size)
@@ -161,26 +164,27 @@ class _Stages:
                 break
         return state, values
 
-    def check(
-        self,
-        state: types.TrainState,
-        ref_params: PyTree,
-        rollout: types.Rollout,
-        rewards: Float[Array, "P G"],
-        prompts: prompting.PromptBatch,
-        *,
-        fresh: bool,
-    ) -> None:
-        """Refuse what would only waste time; a resumed run has left its reference, and has had rewards."""
-        mask = rollout.groups.completion_mask
+    def check_rollout(self, state: types.TrainState, rollout: types.Rollout, prompts: prompting.PromptBatch) -> None:
+        """Refuse prompts that begin twice, and a sampler that is not the policy."""
         checks.double_bos(prompts.prompts, self._parts.tokenizer.bos_id)
         policy = self._score(state.params, rollout.groups, rollout.kept_ids)
-        checks.agreement(rollout.sampler, policy, mask)
-        if fresh and self._parts.recipe.needs_ref:
-            ref = self._score(ref_params, rollout.groups, rollout.kept_ids)
-            checks.starts_at_reference(policy.logps, ref.logps, mask)
-        if fresh and self._parts.refuse_equal_rewards:
+        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask)
+
+    def check_learning(
+        self,
+        state: types.TrainState,
+        start: PyTree | None,
+        rollout: types.Rollout,
+        rewards: Float[Array, "P G"],
+        batch: types.PolicyBatch,
+    ) -> None:
+        """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
+        if self._parts.refuse_equal_rewards:
             checks.rewards(rewards)
+            checks.advantages(batch.advantages, self._parts.group_size)
+        if self._parts.recipe.needs_ref and start is not None:
+            policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (state.params, start))
+            checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)
 
 
 def decode(

@@ -70,6 +70,12 @@ def test_another_order_is_refused(count, size, seed, told):
         batches(count, size, seed).restore(batches().state())
 
 
+def test_other_rows_of_the_same_number_are_refused():
+    other = iterate.Batches([9, *range(1, 10)], collate, batch_size=4, seed=0)
+    with pytest.raises(ValueError, match="saved data order has content"):
+        other.restore(batches().state())
+
+
 def test_one_pass_ends_with_what_is_left():
     assert list(iterate.one_pass(list(range(5)), collate, batch_size=2)) == [[0, 1], [2, 3], [4]]
     parts = [

@@ -43,3 +43,9 @@ def test_rewards_must_be_finite_and_differ():
         checks.rewards(jnp.full((2, 2), jnp.nan))
     with pytest.raises(ValueError, match=r"all 3 rewards of the first batch are 0\.5"):
         checks.rewards(jnp.asarray([[0.5, jnp.nan], [0.5, 0.5]]))
+
+
+def test_advantages_that_are_all_zero_are_refused():
+    checks.advantages(jnp.zeros((2, 2, 3)).at[1, 0, 2].set(-0.5), 2)
+    with pytest.raises(ValueError, match=r"all advantages of the first batch are 0 with a group_size of 1"):
+        checks.advantages(jnp.zeros((2, 1, 3)), 1)

@@ -38,28 +38,35 @@ def reference(recipe: Any, batch: types.PreferenceBatch) -> Float[Array, "P K T"
     return batch.ref_logps
 
 
+def split(values: Float[Array, "P K"]) -> Pair:
+    """The columns of chosen and rejected; ValueError where there are not two."""
+    if values.shape[1] != 2:
+        raise ValueError(f"a pair is (chosen, rejected) on the second axis, [P, 2, T], not {values.shape[1]} of them.")
+    return values[:, 0], values[:, 1]
+
+
 def log_ratio_sums(recipe: Any, policy: types.TokenStats, batch: types.PreferenceBatch) -> Pair:
     """log pi(y) - log pi_ref(y) of chosen and rejected."""
     ratios = implicit_reward.log_ratio_sum(policy.logps, reference(recipe, batch), batch.completion_mask)
-    return ratios[:, 0], ratios[:, 1]
+    return split(ratios)
 
 
 def log_ratio_means(recipe: Any, policy: types.TokenStats, batch: types.PreferenceBatch) -> Pair:
     """The same per token."""
     ratios = implicit_reward.log_ratio_mean(policy.logps, reference(recipe, batch), batch.completion_mask)
-    return ratios[:, 0], ratios[:, 1]
+    return split(ratios)
 
 
 def logp_sums(logps: Float[Array, "P K T"], batch: types.PreferenceBatch) -> Pair:
     """log pi(y) of chosen and rejected."""
     sums = masked.total(logps, batch.completion_mask, axis=-1)
-    return sums[:, 0], sums[:, 1]
+    return split(sums)
 
 
 def logp_means(logps: Float[Array, "P K T"], batch: types.PreferenceBatch) -> Pair:
     """The same per token."""
     means = masked.mean(logps, batch.completion_mask, axis=-1)
-    return means[:, 0], means[:, 1]
+    return split(means)
 
 
 def report(chosen: Float[Array, "P"], rejected: Float[Array, "P"]) -> types.Metrics:
