@@ -41,7 +41,6 @@ class Config:
 
 
 def adamw(schedule: optimizer.Constant | optimizer.Cosine):
-    # A quicker second moment than the default: the runs are short.
     return optimizer.make_optimizer(optimizer.AdamW(schedule, b2=0.99))
 
 
