@@ -273,3 +273,20 @@ def test_sampling_keeps_norms_and_biases_as_training_reads_them():
     assert isinstance(sampler, language_model.LanguageModel)
     assert not sampler.compute.remat
     assert sampler.rules.width is None
+
+
+def test_temporaries_of_the_whole_gradient_do_not_grow_with_the_vocabulary_times_tokens():
+    def temporaries(vocab_size):
+        model = tiny.model(vocab_size=vocab_size, num_layers=1, head_chunk=16, tie_embeddings=True)
+        groups = jax.eval_shape(lambda: tiny.groups(P=8, S=8, G=4, T=64, vocab=vocab_size))
+
+        def total(params, groups):
+            stats = model.token_stats(params, groups)
+            return jnp.sum(stats.logps) + jnp.sum(stats.entropy)
+
+        compiled = jax.jit(jax.grad(total)).lower(model.abstract_params(), groups).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    tokens, small, large = 8 * 4 * 64, 512, 8192
+    growth = temporaries(large) - temporaries(small)
+    assert growth < 0.1 * 4 * tokens * (large - small)  # one array of logits would already be ten times that
