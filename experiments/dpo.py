@@ -4,8 +4,8 @@
         --steps 200 --max-prompt 128 --max-completion 96 --learning-rate 3e-4 --max-bad-fraction 0.01 \
         read:dialogue-preference-fields
 
-With the model of `make_model.py` on 2,303 HH pairs, four minutes on two busy CPU cores: the loss leaves ln 2 for 0.66 at
-the end of the first pass and 0.53 in the second (means of 20 steps, within 0.05), where it learns pairs by heart.
+With the model of `make_model.py` on 2,303 HH pairs, four minutes on two busy CPU cores: the loss leaves ln 2 for 0.66
+at the end of the first pass and 0.53 in the second (means of 20 steps, within 0.05), where it learns pairs by heart.
 """
 
 import dataclasses
