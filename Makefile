@@ -22,7 +22,7 @@ test: setup
 check: test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m pyright
+	$(RUN) -m pyright --pythonpath $(RUN)
 
 format: setup
 	$(RUN) -m ruff format .
