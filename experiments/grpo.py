@@ -3,8 +3,9 @@
     python experiments/grpo.py --model runs/sft/model --data ../shared/data/gsm8k/train.jsonl --folder runs/grpo \
         --steps 200 --max-prompt 192 --max-completion 128 --learning-rate 3e-4 --read.name question
 
-With that model on GSM8K, about ten minutes on two busy CPU cores: the form's reward rises from 0.54 to 0.96 (mean of
-the last 20 steps, within 0.03); the answers stay beyond a model of a million parameters (0.016).
+With that model on GSM8K, sixteen minutes on two busy CPU cores (150 steps, then the same command with 200): the form's
+reward rises from 0.54 to 0.96 (mean of the last 20 steps, within 0.03); the answers stay beyond a model of a million
+parameters (0.016).
 Two rewards: the answer (the gold answer is what follows `####` in `answer_field`), and the form `#### number`.
 """
 

@@ -146,7 +146,8 @@ class TrainState:
     key: Key[Array, ""]
     """The run's key: never consumed, only folded with counters."""
     memory: PyTree
-    """What the recipe carries from step to step (adaptive coefficients, running moments); () for most."""
+    """What the recipe carries from step to step (adaptive coefficients, running moments); () for all so far:
+    it is stored and restored, and no update changes it yet."""
 
 
 Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch

@@ -30,7 +30,7 @@ class MIS:
     recipe: types.OnlineRecipe
     """What is corrected."""
     low: float = 0.5
-    """The smallest weight that is kept (IcePop's alpha 0.5; TRL keeps all down to 0)."""
+    """The smallest weight that is kept (0.5 is recalled as IcePop's alpha, not confirmed; TRL keeps all down to 0)."""
     high: float = 3.0
     """The largest weight that is kept (TRL's 3; IcePop's beta 5)."""
     pool: ratio.Pool = ratio.per_token
