@@ -26,7 +26,7 @@ class REINFORCEPlusPlus:
     clip_high: float = 0.2
     """Upper clip range (epsilon)."""
     kl_coef: float = 0.01
-    """Weight of the divergence from the reference in each token's reward (beta); 0 needs no reference. The 0.01 is ours."""
+    """Weight of the divergence from the reference in each token's reward (beta; 0.01 is ours); 0 needs no reference."""
     discount: float = 1.0
     """Of later rewards, by token (gamma)."""
 

@@ -21,7 +21,8 @@ class RLOO:
     """REINFORCE on whole completions, each compared with the others of its group."""
 
     kl_coef: float = 0.05
-    """Weight of the divergence from the reference in the reward (beta); 0 needs no reference. 0.05 is from a guide to TRL, not from the paper."""
+    """Weight of the divergence from the reference in the reward (beta); 0 needs no reference. The default is from a
+    guide to TRL, not from the paper."""
 
     def __post_init__(self):
         if not self.kl_coef >= 0:
