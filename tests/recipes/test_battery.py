@@ -1,4 +1,8 @@
-"""What every recipe must satisfy, run over `cases.CASES`."""
+"""What every recipe must satisfy, run over the tables of `*_cases.py`.
+
+Compiling takes nearly all of the time, so the tests share three shapes: `random`, `wide` and one row of one token.
+`conftest.py` orders the tests by recipe, so that what one compiled the next one finds.
+"""
 
 import dataclasses
 import functools
@@ -7,37 +11,68 @@ import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import policy_cases
+import preference_cases
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from posttrain_jax import types
 
-EACH = pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES)
-ONLINE = {name: case for name, case in cases.CASES.items() if case.credit not in cases.OFFLINE}
-WITH_REF = {name: case for name, case in cases.CASES.items() if case.recipe.needs_ref}
+CASES = preference_cases.CASES | policy_cases.CASES
+ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
+WITH_REF = {name: case for name, case in CASES.items() if case.recipe.needs_ref}
+EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
 
 
 def step(case, policy, batch):
-    """Loss and its gradient with respect to the policy's statistics."""
-    return jax.value_and_grad(lambda policy: case.recipe.loss(policy, batch)[0])(policy)
+    """Loss, its gradient with respect to the policy's statistics, and metrics."""
+    (loss, metrics), gradient = jax.value_and_grad(lambda policy: case.recipe.loss(policy, batch), has_aux=True)(policy)
+    return loss, gradient, metrics
 
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """Compiles in half the time, which is most of the time here."""
-jitted_step = jit(step, static_argnums=0)
+stepped = jit(step, static_argnums=0)
 credited = jit(lambda case, data: case.batch(data), static_argnums=0)
 
 
-@functools.partial(jit, static_argnums=0)
+def differentiate(case, policy, batch):
+    """Loss and gradient of a credited batch."""
+    return stepped(case, policy, batch)[:2]
+
+
 def run(case, data):
-    """Credit, then `step`, compiled as one."""
-    return step(case, data.policy, case.batch(data))
+    """Loss and gradient of data that are credited first."""
+    return differentiate(case, data.policy, credited(case, data))
 
 
 def close(got, expected, atol=2e-6):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=1e-5), got, expected)
+
+
+def padded(tree):
+    """Three more padding tokens in every completion."""
+    return cases.change(lambda x: np.pad(x, ((0, 0), (0, 0), (0, 3))) if x.ndim == 3 else x, tree)
+
+
+def wide(data):
+    """With more padding, and as many empty rows behind the others."""
+    empty = cases.change(np.zeros_like, data)
+    empty = dataclasses.replace(empty, rewards=cases.floats(np.full(data.rewards.shape, np.nan)))
+    return padded(cases.change(lambda a, b: np.concatenate([a, b]), data, empty))
+
+
+def alone(data):
+    """Every completion in a row of its own; those of one prompt still share their id."""
+    rows, group_size = data.rewards.shape
+
+    def one(x):
+        wide = x.ndim >= 2 and x.shape[1] == group_size
+        return x.reshape(rows * group_size, 1, *x.shape[2:]) if wide else np.repeat(x, group_size, axis=0)
+
+    return functools.partial(cases.change, one)
 
 
 @EACH
@@ -49,30 +84,86 @@ def test_there_is_something_to_learn(case):
 
 @EACH
 def test_rows_add_up(case):
-    data = cases.random(case)
-    batch = credited(case, data)
-    loss, gradient = jitted_step(case, data.policy, batch)
-    parts = [cases.change(lambda x, i=i: x[i::4], (data.policy, batch)) for i in range(4)]
-    losses, gradients = zip(*(jitted_step(case, *part) for part in parts), strict=True)
-    close(np.sum(losses), loss)
-    strided = cases.change(lambda *xs: np.stack(xs, axis=1).reshape(-1, *xs[0].shape[1:]), *gradients)
-    close(strided, gradient)
+    parts = [(data.policy, credited(case, data)) for data in (cases.random(case), cases.random(case, seed=1))]
+    both = padded(cases.change(lambda *xs: np.concatenate(xs), *parts))
+    losses, gradients = zip(*(differentiate(case, *part) for part in parts), strict=True)
+    joined = padded(cases.change(lambda *xs: np.concatenate(xs), *gradients))
+    close(differentiate(case, *both), (np.sum(losses), joined))
 
 
 @EACH
-def test_devices_add_up(case):
-    data = cases.random(case)
-    batch = credited(case, data)
+def test_devices_add_up_also_under_vmap(case):
+    parts = [(data.policy, credited(case, data)) for data in (cases.random(case), cases.random(case, seed=1))]
 
     def local(policy, batch):
-        loss, gradient = step(case, policy, batch)
-        return jax.lax.psum(loss, "data"), gradient
+        losses, gradients, _ = jax.vmap(lambda *one: step(case, *one))(policy, batch)
+        return jax.lax.psum(losses, "data"), gradients
 
-    rows = Spec("data")
+    rows = Spec(None, "data")
     mesh = Mesh(np.array(jax.devices()), "data")
     cut = jit(jax.shard_map(local, mesh=mesh, in_specs=(rows, rows), out_specs=(Spec(), rows)))
     assert mesh.size == 8
-    close(cut(data.policy, batch), jitted_step(case, data.policy, batch))
+    got = cut(*cases.change(lambda *xs: np.stack(xs), *parts))
+    close(got, cases.change(lambda *xs: np.stack(xs), *(differentiate(case, *part) for part in parts)))
+
+
+@EACH
+def test_padding_and_empty_rows_change_nothing(case):
+    data = cases.random(case)
+    loss, gradient = run(case, data)
+    got_loss, got_gradient = run(case, wide(data))
+    close(got_loss, loss)
+    close(cases.change(lambda x: x[: len(data.rewards)], got_gradient), padded(gradient))
+    assert not any(np.asarray(x)[len(data.rewards) :].any() for x in jax.tree.leaves(got_gradient))
+
+
+@EACH_ONLINE
+def test_a_group_may_span_rows(case):
+    data = cases.random(case)
+    split = alone(data)
+    loss, gradient = run(case, data)
+    close(run(case, split(data)), (loss, split(gradient)))
+
+
+@EACH_ONLINE
+def test_groups_of_one_stay_finite(case):
+    data = cases.random(case)
+    data = alone(data)(data)
+    groups = dataclasses.replace(data.groups, group_ids=jnp.arange(len(data.rewards)))
+    check_finite(case, dataclasses.replace(data, groups=groups))
+
+
+@EACH
+def test_eager_equals_jit(case):
+    data = cases.random(case)
+    loss, _ = case.recipe.loss(data.policy, case.batch(data))
+    close(loss, run(case, data)[0])
+
+
+@EACH
+def test_extremes_stay_finite(case):
+    check_finite(case, cases.random(case, spread=50.0))
+    check_finite(case, cases.random(case, rows=1, length=1))
+
+
+@EACH
+def test_single_tokens_stay_finite(case):
+    data = cases.random(case)
+    first = np.arange(data.groups.completion_mask.shape[2]) == 0
+    data = cases.change(lambda x: x * first.astype(x.dtype) if x.ndim == 3 else x, data)
+    lengths = jnp.ones_like(data.groups.completion_lengths)
+    check_finite(case, dataclasses.replace(data, groups=dataclasses.replace(data.groups, completion_lengths=lengths)))
+
+
+@EACH
+def test_metrics_are_arrays_by_row_and_finite(case):
+    data = cases.random(case)
+    _, _, metrics = stepped(case, data.policy, credited(case, data))
+    assert metrics
+    for name, metric in metrics.items():
+        assert metric.shape == data.groups.completion_mask.shape[: metric.ndim], name
+        assert metric.ndim >= 1, name
+        assert np.isfinite(metric).all(), name
 
 
 @EACH
@@ -81,30 +172,6 @@ def test_padding_has_no_gradient(case):
     _, gradient = run(case, data)
     for leaf in jax.tree.leaves(gradient):
         np.testing.assert_array_equal(np.asarray(leaf)[~np.asarray(data.groups.completion_mask)], 0)
-
-
-@EACH
-def test_more_padding_changes_nothing(case):
-    data = cases.random(case)
-
-    def pad(x):
-        return np.pad(x, ((0, 0), (0, 0), (0, 3))) if x.ndim == 3 else x
-
-    loss, gradient = run(case, data)
-    close(run(case, cases.change(pad, data)), (loss, cases.change(pad, gradient)))
-
-
-@EACH
-def test_rows_without_tokens_change_nothing(case):
-    data = cases.random(case)
-    empty = cases.change(np.zeros_like, data)
-    empty = dataclasses.replace(empty, rewards=cases.floats(np.full(data.rewards.shape, np.nan)))
-    both = cases.change(lambda a, b: np.concatenate([a, b]), data, empty)
-    loss, gradient = run(case, data)
-    got_loss, got_gradient = run(case, both)
-    close(got_loss, loss)
-    close(cases.change(lambda x: x[: len(data.rewards)], got_gradient), gradient)
-    assert not any(np.asarray(x)[len(data.rewards) :].any() for x in jax.tree.leaves(got_gradient))
 
 
 @EACH
@@ -126,18 +193,6 @@ def test_the_order_within_a_group_does_not_matter(case):
 
     loss, gradient = run(case, data)
     close(run(case, cases.change(permute, data)), (loss, cases.change(permute, gradient)))
-
-
-@EACH_ONLINE
-def test_a_group_may_span_rows(case):
-    data = cases.random(case)
-
-    def halve(x):
-        wide = x.ndim >= 2 and x.shape[1] == case.group_size
-        return x.reshape(2 * len(x), 2, *x.shape[2:]) if wide else np.repeat(x, 2, axis=0)
-
-    loss, gradient = run(case, data)
-    close(run(case, cases.change(halve, data)), (loss, cases.change(halve, gradient)))
 
 
 @EACH_ONLINE
@@ -166,36 +221,8 @@ def test_without_old_the_gradient_is_that_of_an_unmoved_policy(case):
     data = cases.random(case)
     data = dataclasses.replace(data, old=data.policy)
     batch = credited(case, data)
-    expected = jitted_step(case, data.policy, batch)
-    close(jitted_step(case, data.policy, dataclasses.replace(batch, old_logps=None)), expected)
-
-
-@EACH
-def test_eager_equals_jit(case):
-    data = cases.random(case)
-    close(step(case, data.policy, case.batch(data)), run(case, data))
-
-
-@EACH
-def test_vmap(case):
-    many = [cases.random(case, seed=seed) for seed in range(3)]
-    pairs = [(data.policy, credited(case, data)) for data in many]
-    stacked = cases.change(lambda *xs: np.stack(xs), *pairs)
-    losses, _ = jit(jax.vmap(lambda policy, batch: step(case, policy, batch)))(*stacked)
-    close(losses, np.stack([jitted_step(case, *pair)[0] for pair in pairs]))
-
-
-EXTREMES = {
-    "far apart": {"spread": 50.0},
-    "one token": {"length": 1},
-    "one row": {"rows": 1},
-}
-
-
-@EACH
-@pytest.mark.parametrize("extreme", EXTREMES)
-def test_extremes_stay_finite(case, extreme):
-    check_finite(case, cases.random(case, **EXTREMES[extreme]))
+    expected = differentiate(case, data.policy, batch)
+    close(differentiate(case, data.policy, dataclasses.replace(batch, old_logps=None)), expected)
 
 
 @EACH
@@ -205,14 +232,6 @@ def test_batches_without_tokens_are_still(case):
     loss, gradient = check_finite(case, nothing)
     assert loss == 0
     assert not any(map(np.any, jax.tree.leaves(gradient)))
-
-
-@EACH_ONLINE
-def test_groups_of_one_stay_finite(case):
-    case = dataclasses.replace(case, group_size=1)
-    data = cases.random(case)
-    alone = dataclasses.replace(data.groups, group_ids=jnp.arange(len(data.rewards)))
-    check_finite(case, dataclasses.replace(data, groups=alone))
 
 
 @EACH_ONLINE
@@ -226,17 +245,6 @@ def check_finite(case, data):
     loss, gradient = run(case, data)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((loss, gradient)))
     return loss, gradient
-
-
-@EACH
-def test_metrics_are_arrays_by_row_and_finite(case):
-    data = cases.random(case)
-    _, metrics = case.recipe.loss(data.policy, credited(case, data))
-    assert metrics
-    for name, metric in metrics.items():
-        assert metric.shape == data.groups.completion_mask.shape[: metric.ndim], name
-        assert metric.ndim >= 1, name
-        assert np.isfinite(metric).all(), name
 
 
 @EACH

@@ -1,0 +1,49 @@
+"""Policy-gradient recipes of the battery: one line each."""
+
+import cases
+
+import posttrain_jax as pt
+from posttrain_jax.losses import ratio, shaping, trust
+
+CASES = {
+    "grpo": cases.Case(pt.GRPO(), cases.online),
+    "grpo_without_ref": cases.Case(pt.GRPO(kl_coef=0.0, ddof=0), cases.online),
+    "dr_grpo": cases.Case(pt.DrGRPO(max_length=6), cases.online),
+    "dapo": cases.Case(pt.DAPO(), cases.online),
+    "dapo_overlong": cases.Case(
+        pt.DAPO(overlong=shaping.SoftOverlong(max_length=6, buffer=4), drop_truncated=False),
+        cases.online,
+        flat_groups_rest=False,
+    ),
+    "rloo": cases.Case(pt.RLOO(), cases.once),
+    "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
+    "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
+    "grpo_lead": cases.Case(pt.GRPOLEAD(), cases.online),
+    "vespo": cases.Case(pt.VESPO(), cases.online),
+    "disco": cases.Case(pt.DisCO(), cases.once),
+    "opsm": cases.Case(pt.OPSM(pt.TIS(pt.GRPO(kl_coef=0.0)), limit=0.0), cases.mismatched),
+    "mis": cases.Case(pt.MIS(pt.GRPO(kl_coef=0.0), pool=ratio.sequence_sum), cases.mismatched),
+    "tis": cases.Case(pt.TIS(pt.GRPO(kl_coef=0.0)), cases.mismatched),
+    "pass_at_k": cases.Case(pt.PassAtK(), cases.once),
+    "red_weight": cases.Case(pt.REDWeight(), cases.online),
+    "opmd": cases.Case(pt.OPMD(), cases.online),
+    "asym_re": cases.Case(pt.AsymRE(), cases.online, flat_groups_rest=False),
+    "rec_ring": cases.Case(pt.REC(trust.Ring()), cases.online),
+    "rec": cases.Case(pt.REC(power=1.0), cases.online),
+    "topr": cases.Case(pt.TOPR(), cases.online, flat_groups_rest=False),
+    "scale_rl": cases.Case(pt.ScaleRL(), cases.online),
+    "forking_tokens": cases.Case(pt.ForkingTokens(), cases.online),
+    "two_sided_grpo": cases.Case(pt.TwoSidedGRPO(), cases.online),
+    "lite_ppo": cases.Case(pt.LitePPO(), cases.online),
+    "opo": cases.Case(pt.OPO(), cases.once),
+    "gpg": cases.Case(pt.GPG(), cases.once),
+    "sapo": cases.Case(pt.SAPO(), cases.online),
+    "gmpo": cases.Case(pt.GMPO(), cases.online),
+    "cispo": cases.Case(pt.CISPO(), cases.online),
+    "luspo": cases.Case(pt.LUSPO(), cases.online),
+    "gspo_token": cases.Case(pt.GSPOToken(), cases.online),
+    "gspo": cases.Case(pt.GSPO(), cases.online),
+    "reinforce_pp_baseline": cases.Case(pt.REINFORCEPlusPlusBaseline(), cases.online),
+    "reinforce_pp": cases.Case(pt.REINFORCEPlusPlus(), cases.online),
+    "reinforce": cases.Case(pt.REINFORCE(baseline=0.2), cases.once, flat_groups_rest=False),
+}

@@ -1,0 +1,44 @@
+"""Recipes of likelihood and preference of the battery: one line each."""
+
+import cases
+
+import posttrain_jax as pt
+from posttrain_jax.losses import divergence_score
+
+CASES = {
+    "sft": cases.Case(pt.SFT(), cases.offline),
+    "dpo": cases.Case(pt.DPO(), cases.offline, group_size=2),
+    "cdpo": cases.Case(pt.DPO(beta=0.5, label_noise=0.1), cases.offline, group_size=2),
+    "robust_dpo": cases.Case(pt.RobustDPO(), cases.offline, group_size=2),
+    "ipo": cases.Case(pt.IPO(), cases.offline, group_size=2),
+    "ipo_per_token": cases.Case(pt.IPO(per_token=True), cases.offline, group_size=2),
+    "hinge_dpo": cases.Case(pt.HingeDPO(), cases.offline, group_size=2),
+    "slic_hf": cases.Case(pt.SLiCHF(), cases.offline, group_size=2),
+    "simpo": cases.Case(pt.SimPO(nll_coef=0.1), cases.offline, group_size=2),
+    "cpo": cases.Case(pt.CPO(), cases.offline, group_size=2),
+    "orpo": cases.Case(pt.ORPO(), cases.offline, group_size=2),
+    "length_regularized_dpo": cases.Case(pt.LengthRegularizedDPO(), cases.offline, group_size=2),
+    "dpop": cases.Case(pt.DPOP(), cases.offline, group_size=2),
+    "chi_po": cases.Case(pt.ChiPO(max_reward=1.0), cases.offline, group_size=2),
+    "f_dpo": cases.Case(pt.FDPO(divergence_score.JensenShannon()), cases.offline, group_size=2),
+    "exo": cases.Case(pt.EXO(), cases.offline, group_size=2),
+    "nca": cases.Case(pt.NCA(), cases.offline, group_size=2),
+    "length_normalized_dpo": cases.Case(pt.LengthNormalizedDPO(), cases.offline, group_size=2),
+    "anchored_po_zero": cases.Case(pt.AnchoredPOZero(), cases.offline, group_size=2),
+    "anchored_po_down": cases.Case(pt.AnchoredPODown(), cases.offline, group_size=2),
+    "nll_regularized_dpo": cases.Case(pt.NLLRegularizedDPO(), cases.offline, group_size=2),
+    "offset_dpo": cases.Case(pt.OffsetDPO(), cases.scored, group_size=2),
+    "alpha_po": cases.Case(pt.AlphaPO(), cases.offline, group_size=2),
+    "length_desensitized_dpo": cases.Case(pt.LengthDesensitizedDPO(), cases.offline, group_size=2),
+    "sppo": cases.Case(pt.SPPO(beta=0.1), cases.offline, group_size=2),
+    "discopop": cases.Case(pt.DiscoPOP(), cases.offline, group_size=2),
+    "reference_clipped_dpo": cases.Case(pt.ReferenceClippedDPO(), cases.offline, group_size=2),
+    "bco_pair": cases.Case(pt.BCOPair(), cases.offline, group_size=2),
+    "plackett_luce_dpo": cases.Case(pt.PlackettLuceDPO(), cases.offline),
+    "kto": cases.Case(pt.KTO(desirable_weight=1.2), cases.labelled, group_size=1),
+    "bco": cases.Case(pt.BCO(), cases.labelled, group_size=1),
+    "aot_paired": cases.Case(pt.AOTPaired(beta=0.1), cases.foreseen, group_size=2),
+    "aot_unpaired": cases.Case(pt.AOTUnpaired(beta=0.1), cases.foreseen, group_size=2),
+    "beta_dpo": cases.Case(pt.BetaDPO(), cases.thinned, group_size=2),
+    "wpo": cases.Case(pt.WPO(pt.DPO()), cases.weighted, group_size=2),
+}
