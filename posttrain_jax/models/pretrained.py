@@ -7,7 +7,7 @@ from typing import Literal
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
-from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
+from posttrain_jax.models import config, huggingface, language_model, platform, sharding, tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ def load(name_or_folder: str | Path, compute: config.Compute, mesh: Mesh) -> Pre
         ValueError: the architecture is not supported, tensors do not fit it, or the tokenizer does not fit the model.
     """
     folder = huggingface.resolve(name_or_folder)
-    model = language_model.LanguageModel(huggingface.load_config(folder), compute, mesh)
+    shape, attend = huggingface.load_config(folder), platform.attention_of(mesh)
+    model = language_model.LanguageModel(shape, compute, mesh, attend=attend)
     words = tokenizer.load(folder)
     words.check_vocabulary(model.config.vocab_size)
     return Pretrained(model, huggingface.load_params(folder, model), words)
