@@ -1,15 +1,24 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped, written in the background, whole or not."""
 
 import dataclasses
+import itertools
 import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
+from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from posttrain_jax import types
+from posttrain_jax.train import leaf, process
+
+ARRAYS = ("arrays", "ref_params")
+"""The parts of a checkpoint that hold arrays; the others are JSON."""
+
+STORAGE_ERRORS = (ValueError, OSError, KeyError)
+"""What reading damaged files raises."""
 
 Json = Any
 """What `json.dumps` accepts and `json.loads` gives back unchanged."""
@@ -49,6 +58,7 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep={keep} checkpoints leaves nothing to resume from: keep at least 1.")
         self.folder = pathlib.Path(folder).absolute()
+        self._writing = 0
         self._orbax = ocp.training.Checkpointer(
             str(self.folder),
             save_decision_policy=EveryTime(),
@@ -58,131 +68,165 @@ class Checkpoints:
         )
 
     def latest(self) -> int | None:
-        """Step of the newest whole checkpoint, or None."""
+        """Step of the newest checkpoint, or None. Whether it is whole is seen when it is read."""
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
+    def count(self) -> int:
+        """Checkpoints on disk."""
+        return len(self._orbax.checkpoints)
+
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Begin to save, after the save before it has ended; a step that is already saved is left as it is."""
-        self._orbax.wait()
+        """Begin to save, after the save before it has ended; a step that is already saved is left as it is.
+
+        Raises:
+            RuntimeError: the save before it failed.
+        """
+        self.wait()
         if self.latest() == step:
             return
-        parts = {"arrays": flatten(snapshot.state), "data": snapshot.data}
-        parts["about"] = {"counters": snapshot.counters, "config": snapshot.config}
+        parts = {"arrays": leaf.flatten(snapshot.state), "data": snapshot.data}
         if snapshot.ref_params is not None:
-            parts["ref_params"] = flatten(snapshot.ref_params)
+            parts["ref_params"] = leaf.flatten(snapshot.ref_params)
+        parts["about"] = {
+            "counters": snapshot.counters,
+            "config": snapshot.config,
+            "checksums": checksums(parts, snapshot.state.step.sharding),
+        }
+        self._writing = step
         if not self._orbax.save_checkpointables_async(step, parts, force=True):
             raise RuntimeError(f"step {step} was not saved in {self.folder}: is another run writing there?")
 
     def restore(self, state: types.TrainState, ref_params: PyTree | None = None) -> Snapshot:
         """Read the newest whole checkpoint onto the devices of today.
 
+        Damaged ones that are newer are said to be so and put aside, under their name and `.damaged`.
+
         Args:
             state: shapes, dtypes and shardings wanted (`update.abstract_state`); any mesh will do.
             ref_params: the same of a reference that moves.
 
         Raises:
-            ValueError: there is none, it is damaged, or it belongs to another model, optimizer or recipe.
+            ValueError: none is there, none is whole, or the newest whole one is of another model, optimizer or recipe.
         """
-        step = self.latest()
-        if step is None:
-            raise ValueError(
-                f"{self.folder} holds no whole checkpoint: start without resuming, or give another folder."
-            )
-        wanted = {"arrays": targets(state), "data": None, "about": None}
+        wanted = {"arrays": leaf.targets(state), "data": None, "about": None}
         if ref_params is not None:
-            wanted["ref_params"] = targets(ref_params)
-        self._refuse_foreign(step, wanted)
-        try:
-            parts = self._orbax.load_checkpointables(step, wanted)
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(
-                f"checkpoint {self.folder / str(step)} is damaged ({first_line(error)}):"
-                " remove that folder to resume from the one before it."
-            ) from error
-        return Snapshot(
-            state=unflatten(state, parts["arrays"]),
-            data=parts["data"],
-            counters=parts["about"]["counters"],
-            config=parts["about"]["config"],
-            ref_params=None if ref_params is None else unflatten(ref_params, parts["ref_params"]),
+            wanted["ref_params"] = leaf.targets(ref_params)
+        damaged: dict[int, str] = {}
+        for step in sorted((one.step for one in self._orbax.checkpoints), reverse=True):
+            parts, reason = self._read(step, wanted)
+            # what one process cannot read, none goes on from
+            if process.anyone(not parts):
+                damaged[step] = reason or "another process cannot read it"
+            elif checksums(parts, state.step.sharding) != parts["about"]["checksums"]:
+                damaged[step] = "its numbers are not those that were saved"
+            else:
+                self._put_aside(damaged, step)
+                return snapshot_of(parts, state, ref_params)
+        told = "".join(f" Step {step} is damaged: {reason}." for step, reason in damaged.items())
+        raise ValueError(
+            f"{self.folder} holds no whole checkpoint.{told} Put one there, or remove the folder to begin again."
         )
 
     def wait(self) -> None:
-        """Return when everything is on disk."""
-        self._orbax.wait()
+        """Return when everything is on disk.
+
+        Raises:
+            RuntimeError: it cannot be written, for want of room or of permission.
+        """
+        try:
+            self._orbax.wait()
+        # the thread that wrote raises whatever storage raises
+        except Exception as error:
+            raise RuntimeError(self._unwritten(error)) from error
+
+    def check(self) -> None:
+        """Without waiting: see that nothing failed that is no longer being written.
+
+        Raises:
+            RuntimeError: see `wait`.
+        """
+        # on a pod, waiting is what all processes must do together
+        if jax.process_count() == 1 and not self._orbax.is_saving_in_progress():
+            self.wait()
 
     def close(self) -> None:
-        """Finish and let go of the folder."""
-        self._orbax.close()
+        """Finish and let go of the folder.
 
-    def _refuse_foreign(self, step: int, wanted: dict[str, Any]) -> None:
-        """Name the first array that the checkpoint lacks, has besides, or has in another shape."""
-        folder = self.folder / str(step)
+        Raises:
+            RuntimeError: see `wait`.
+        """
+        try:
+            self.wait()
+        finally:
+            self._orbax.close()
+
+    def _read(self, step: int, wanted: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The parts of one checkpoint; or nothing, and what is damaged."""
         try:
             saved = self._orbax.checkpointables_metadata(step).metadata
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(
-                f"{folder} is not a checkpoint of this library, or is damaged ({first_line(error)}): remove that"
-                " folder, or give another one."
-            ) from error
+        except STORAGE_ERRORS:
+            return {}, "not all of its files can be read"
         for part in wanted:
-            if part not in saved:
-                raise ValueError(f"checkpoint {folder} holds no {part}: no such run saved it; give another folder.")
-        for part in [name for name in wanted if name in ("arrays", "ref_params")]:
-            if saved[part] is None:
-                raise ValueError(
-                    f"checkpoint {folder} is damaged (its {part} cannot be read): remove that folder to resume from the"
-                    " one before it."
-                )
+            if part not in saved or (part in ARRAYS and saved[part] is None):
+                return {}, f"its {part} cannot be read"
+        self._refuse_foreign(step, saved, wanted)
+        try:
+            return self._orbax.load_checkpointables(step, wanted), ""
+        except STORAGE_ERRORS:
+            return {}, "not all of its files can be read"
+
+    def _refuse_foreign(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Name the first array that the checkpoint lacks, has besides, or has in another shape."""
+        for part in [name for name in ARRAYS if name in wanted]:
             there = {name: tuple(x.shape) for name, x in saved[part].items()}
             here = {name: tuple(x.shape) for name, x in wanted[part].items()}
             for name in [*there, *here]:
                 if there.get(name) != here.get(name):
                     raise ValueError(
-                        f"checkpoint {folder} has {name} of shape {there.get(name)} where the run has"
+                        f"checkpoint {self.folder / str(step)} has {name} of shape {there.get(name)} where the run has"
                         f" {here.get(name)}: resume with its model and optimizer, or start a new folder."
                     )
 
+    def _put_aside(self, damaged: dict[int, str], whole: int) -> None:
+        """Rename what is damaged, so that its step can be saved again and a person can look at it."""
+        for step, reason in damaged.items():
+            old = self.folder / str(step)
+            new = free_name(self.folder / f"{step}.damaged")
+            process.tell(f"Checkpoint {old} is damaged ({reason}): it is now {new.name}; going on from step {whole}.")
+            if jax.process_index() == 0:
+                old.rename(new)
+        if damaged:
+            multihost_utils.sync_global_devices("damaged checkpoints put aside")
+            self._orbax.reload()
 
-def flatten(tree: PyTree) -> dict[str, Array]:
-    """Arrays by their dotted path; typed keys as their data, the only form that is stored."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): key_data(x) for path, x in leaves}
-
-
-def targets(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
-    """What `flatten` would give, as shapes, dtypes and shardings."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): key_target(x) for path, x in leaves}
-
-
-def unflatten(like: PyTree, arrays: dict[str, Array]) -> PyTree:
-    """The tree that `flatten` took apart."""
-
-    def one(path: tuple, x: Array | jax.ShapeDtypeStruct) -> Array:
-        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
-        return jax.random.wrap_key_data(array) if is_key(x) else array
-
-    return jax.tree.map_with_path(one, like)
+    def _unwritten(self, error: Exception) -> str:
+        whole = [path.name for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) < self._writing]
+        back = f"the same command goes on from step {max(map(int, whole))}" if whole else "no older one is there"
+        return (
+            f"the checkpoint of step {self._writing} could not be written ({first_line(error)}): make room in"
+            f" {self.folder}, or see that it may be written; {back}."
+        )
 
 
-def is_key(x: Array | jax.ShapeDtypeStruct) -> bool:
-    """Whether `x` is a typed PRNG key."""
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+def checksums(parts: dict[str, Any], whole: Sharding) -> dict[str, int]:
+    """Of the parts that hold arrays."""
+    return {part: leaf.checksum(parts[part], whole) for part in ARRAYS if part in parts}
 
 
-def key_data(x: Array) -> Array:
-    """The words of a key; anything else as it is."""
-    return jax.random.key_data(x) if is_key(x) else x
+def snapshot_of(parts: dict[str, Any], state: types.TrainState, ref_params: PyTree | None) -> Snapshot:
+    """What was saved, in the form of `state` and `ref_params`."""
+    moved = None if ref_params is None else leaf.unflatten(ref_params, parts["ref_params"])
+    about = parts["about"]
+    return Snapshot(leaf.unflatten(state, parts["arrays"]), parts["data"], about["counters"], about["config"], moved)
 
 
-def key_target(x: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    """Shape, dtype and sharding of `key_data(x)`."""
-    shape = jax.eval_shape(key_data, x)
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=x.sharding)
+def free_name(path: pathlib.Path) -> pathlib.Path:
+    """`path`, or `path` with the first number behind it that is not taken."""
+    numbered = (path.with_name(f"{path.name}{number or ''}") for number in itertools.count())
+    return next(one for one in numbered if not one.exists())
 
 
 def first_line(error: Exception) -> str:
     """An error in at most a line."""
-    return str(error).split("\n")[0][:200]
+    return (str(error) or type(error).__name__).split("\n")[0][:200]

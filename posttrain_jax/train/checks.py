@@ -1,8 +1,15 @@
 """What a run refuses before its first update, each with a sentence that says what to do."""
 
+import math
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from posttrain_jax import masked, types
 from posttrain_jax.rollout import sample
@@ -11,6 +18,56 @@ MEDIAN_NATS = 0.02
 """Half of all tokens must have a sampler and a trainer log-probability closer than this."""
 FAR_SHARE = 0.15
 """At most this share of tokens may have a ratio off by more than 10 %; deep bfloat16 models reach half of it."""
+
+
+GIB = 2**30
+
+
+def writable(folder: pathlib.Path) -> None:
+    """A run's folder can be made and written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise ValueError(
+            f"the folder {folder} cannot be written to ({error.strerror}): give another one, or mend its permissions."
+        ) from error
+
+
+def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct], count: int) -> None:
+    """The disk has room for `count` checkpoints of `state`."""
+    needed = count * sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{count} checkpoints take {needed / GIB:.3g} GiB and the disk of {folder} has {free / GIB:.3g} GiB free:"
+            " make room, give a folder on another disk, or keep fewer checkpoints."
+        )
+
+
+def batch(first: Any, micro_batches: int, row_shards: int) -> None:
+    """The rows of a batch can be shared by the devices, and cut into micro-batches there."""
+    rows = len(first.prompts) * jax.process_count()
+    if rows % row_shards:
+        raise ValueError(
+            f"a batch of {rows} rows cannot be shared by {row_shards} row shards (data x fsdp): use a multiple of"
+            f" {row_shards} rows, or a mesh with fewer shards of rows."
+        )
+    if rows % (micro_batches * row_shards):
+        raise ValueError(
+            f"a batch of {rows} rows does not split into {micro_batches} micro-batches on {row_shards} row shards"
+            f" (data x fsdp): use a multiple of {micro_batches * row_shards} rows, or fewer micro-batches."
+        )
+
+
+def positions(prompt: int, completion: int, longest: int) -> None:
+    """The model knows as many positions as prompt and completion have tokens."""
+    if prompt + completion > longest:
+        raise ValueError(
+            f"prompts of {prompt} and completions of {completion} tokens exceed the {longest} positions that the model"
+            " was made for: lower the limits, or raise max_position_embeddings in its config.json."
+        )
 
 
 def sampling(settings: sample.Sampling) -> None:

@@ -45,6 +45,7 @@ def run_offline(
 
     Raises:
         ValueError: a check before the first update fails.
+        SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: an update is not finite; the run is saved.
     """
     sharding, recipe = parts.model.row_sharding, parts.recipe
@@ -73,8 +74,7 @@ def run_offline(
                 state, learned = learn(state, groups, batch)
                 values = {name: float(x) for name, x in learned.items()}
             if not values["finite"]:
-                reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
-                raise journal.stop(step, state, position, reason)
+                raise journal.stop(step, state, position, run.NOT_FINITE)
             values["completion_length"] = float(np.mean(own.completion_lengths))
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values)
@@ -85,6 +85,7 @@ def run_offline(
 def _about(parts: Offline) -> dict[str, str]:
     return {
         "objective": repr(parts.recipe),
+        "optimizer": repr(parts.optimizer.update),
         "model": repr(parts.model.config),
         "compute": repr(parts.model.compute),
     }

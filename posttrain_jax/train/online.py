@@ -64,6 +64,7 @@ def run_online(
 
     Raises:
         ValueError: a check before the first update fails.
+        SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
     """
     stages = _Stages(parts, plan)
@@ -95,8 +96,7 @@ def run_online(
                 state, learned = stages.learn(state, rollout, batch)
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
-                reason = "loss or gradient is not finite, so the update was left out: lower the learning rate."
-                raise journal.stop(step, before, position, reason)
+                raise journal.stop(step, before, position, run.NOT_FINITE)
             values |= learned
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(scores.report))
@@ -219,6 +219,7 @@ def shown(samples: Sequence[Sequence[scoring.Sample]], scores: report.Scores, *,
 def _about(parts: Online) -> dict[str, str]:
     return {
         "objective": repr(parts.recipe),
+        "optimizer": repr(parts.optimizer.update),
         "model": repr(parts.model.config),
         "compute": repr(parts.model.compute),
         "sampling": repr(parts.sampling),

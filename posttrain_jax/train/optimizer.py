@@ -146,8 +146,23 @@ class Muon:
         return jax.tree.map(lambda x: x * (self.consistent_rms * max(x.shape[-2:]) ** 0.5), updates)
 
 
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """The `update` of an optimizer that can be printed: a run stores what it was trained with, and compares."""
+
+    config: AdamW | Lion | Muon
+
+    def __call__(self, updates: PyTree, state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
+        """See `optax.TransformUpdateFn`."""
+        return _chain(self.config).update(updates, state, params)
+
+
 def make_optimizer(config: AdamW | Lion | Muon) -> optax.GradientTransformation:
     """The optax optimizer that `config` describes, behind clipping by the global norm of the gradients."""
+    return optax.GradientTransformation(_chain(config).init, Update(config))
+
+
+def _chain(config: AdamW | Lion | Muon) -> optax.GradientTransformation:
     if config.max_grad_norm is None:
         return config.transformation()
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), config.transformation())

@@ -3,11 +3,8 @@
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
-import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +14,9 @@ import optax
 from jaxtyping import PyTree
 
 from posttrain_jax import types
-from posttrain_jax.train import checkpoint, metrics, reference, update
+from posttrain_jax.train import checkpoint, checks, interruption, metrics, process, provenance, reference, update
+
+NOT_FINITE = "loss or gradient is not finite, so the update was left out: lower the learning rate."
 
 Evaluate = Callable[[PyTree, int], Mapping[str, float]]
 """From parameters and step to numbers, logged as `eval/name`."""
@@ -79,49 +78,63 @@ class Run:
             about: what is run, in words; stored with the run.
             loggers: beside the JSON lines.
         """
+        checks.writable(pathlib.Path(plan.folder))
         self.plan = plan
-        # functions among a recipe's fields lie elsewhere in memory in every process
-        self.about = {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in about.items()}
+        self.about = provenance.complete(about)
         self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
-        self.start = self._checkpoints.latest() or 0
-        """Steps that are already done."""
+        self.start = 0
+        """Steps that are already done, once the run has begun."""
+        self._interruption = interruption.Interruption()
+        self._loggers = loggers
         self._logger = metrics.Several([])
-        if jax.process_index() == 0:
-            lines = metrics.JsonLines(plan.folder, resumed_step=self.start)
-            self._logger = metrics.Several([lines, *loggers])
 
     def __enter__(self) -> "Run":
         """The run itself."""
+        self._interruption.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Finish writing."""
-        self._checkpoints.close()
-        self._logger.close()
+        try:
+            self._checkpoints.close()
+        finally:
+            self._logger.close()
+            self._interruption.__exit__()
 
     def begin(
         self, model: update.Model, optimizer: optax.GradientTransformation, params: PyTree, data: Data
     ) -> types.TrainState:
-        """The state to go on from, `data` moved to its place: the newest checkpoint's, or a fresh one of `params`.
+        """The state to go on from: the newest whole checkpoint's, `data` moved to its place, or one made of `params`.
 
         Raises:
-            ValueError: the checkpoint is damaged, or of another run: model, optimizer, order of the data or `about`
-                (`compute` aside) differ.
+            ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
+                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ.
         """
-        if self.start == 0:
+        wanted = update.abstract_state(model, optimizer)
+        checks.batch(ahead(data), self.plan.micro_batches, model.row_shards)
+        checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
+        if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params))
         else:
-            snapshot = self._checkpoints.restore(update.abstract_state(model, optimizer))
-            self._refuse_other(json.loads(snapshot.config))
+            snapshot = self._checkpoints.restore(wanted)
+            self.start = snapshot.counters["step"]
+            self.about = provenance.compare(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
             data.restore(snapshot.data)
             state = snapshot.state
         if jax.process_index() == 0:
-            describe(pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)})
+            provenance.write(pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)})
+            lines = metrics.JsonLines(self.plan.folder, resumed_step=self.start)
+            self._logger = metrics.Several([lines, *self._loggers])
         return state
 
     def steps(self) -> Iterator[int]:
         """The steps to do; step n is the n-th."""
+        if self.start >= self.plan.steps:
+            process.tell(
+                f"{self.plan.folder} holds a run of {self.start} steps and {self.plan.steps} are asked for, so nothing"
+                " is left to do: ask for more steps to go on, or give another folder to begin again."
+            )
         return iter(range(self.start + 1, self.plan.steps + 1))
 
     def evaluate(self, evaluate: Evaluate | None, state: types.TrainState, step: int) -> dict[str, float]:
@@ -142,9 +155,23 @@ class Run:
             self._logger.samples(step, samples)
 
     def save(self, step: int, state: types.TrainState, data: Data) -> None:
-        """Save, where it is time. The numbers of the step must have been logged."""
-        if step % self.plan.save_every == 0 or step == self.plan.steps:
+        """Save, where it is time. The numbers of the step must have been logged.
+
+        Raises:
+            SystemExit: the run was asked to end (SIGTERM, SIGINT), and is saved as of this step; the status is 128 and
+                the signal's number, 143 or 130.
+            RuntimeError: a checkpoint could not be written.
+        """
+        self._checkpoints.check()
+        ended = self._interruption.agreed() and step < self.plan.steps
+        if ended or step % self.plan.save_every == 0 or step == self.plan.steps:
             self._write(step, state, data.state())
+        if ended:
+            self._checkpoints.wait()
+            process.tell(
+                f"The run is saved as of step {step} in {self.plan.folder}: the same command goes on from there."
+            )
+            raise SystemExit(self._interruption.status())
 
     def stop(self, step: int, state: types.TrainState | None, position: Any, reason: str) -> RuntimeError:
         """The error that ends the run in the middle of `step`, everything before it being saved.
@@ -157,17 +184,14 @@ class Run:
         """
         if state is not None:
             self._write(step - 1, state, position)
+        self._checkpoints.wait()
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"
         return RuntimeError(f"step {step}: {reason} {saved} in {self.plan.folder}.")
 
-    def _refuse_other(self, saved: Mapping[str, str]) -> None:
-        """A run that goes on with another method would pass for one that had it from the beginning."""
-        for name, text in self.about.items():
-            if name != "compute" and saved.get(name) != text:
-                raise ValueError(
-                    f"{self.plan.folder} holds a run with {name} {saved.get(name)}, and this one has {text}: go on with"
-                    " the same, or give another folder."
-                )
+    def _saves_ahead(self) -> int:
+        """Checkpoints that will be on disk at one time beside those that are."""
+        left = self.plan.steps - (self._checkpoints.latest() or 0)
+        return max(0, min(math.ceil(left / self.plan.save_every), self.plan.keep + 1 - self._checkpoints.count()))
 
     def _write(self, step: int, state: types.TrainState, position: Any) -> None:
         counters = {"step": step, "updates": int(state.step)}
@@ -195,11 +219,9 @@ class Clock:
         return self.seconds | {"seconds/step": whole, "tokens_per_second": tokens / whole}
 
 
-def describe(folder: pathlib.Path, about: Mapping[str, str]) -> None:
-    """Write `run.json`: what is run, by which command, at which commit."""
-    commit = None
-    if shutil.which("git"):
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        commit = git.stdout.strip() or None
-    facts = {"command": sys.argv, "commit": commit, "jax": jax.__version__}
-    (folder / "run.json").write_text(json.dumps(dict(about) | facts, indent=2) + "\n", encoding="utf-8")
+def ahead(data: Data) -> Any:
+    """The next batch, which stays the next."""
+    position = data.state()
+    batch = next(data)
+    data.restore(position)
+    return batch

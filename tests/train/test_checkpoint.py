@@ -1,5 +1,5 @@
+import errno
 import functools
-import pathlib
 import shutil
 
 import jax
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posttrain_jax.train import checkpoint, optimizer, update
+from posttrain_jax.train import checkpoint, leaf, optimizer, update
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def snapshot(state, **changes):
 
 
 def numbers(tree):
-    return [np.asarray(checkpoint.key_data(x)) for x in jax.tree.leaves(tree)]
+    return [np.asarray(leaf.key_data(x)) for x in jax.tree.leaves(tree)]
 
 
 def assert_equal(a, b):
@@ -102,28 +102,127 @@ def test_a_torn_save_is_passed_over(tmp_path, start, wanted):
     assert again.restore(abstract).counters == {"step": 1}
 
 
-def test_damaged_foreign_and_missing_checkpoints_are_refused_in_a_sentence(tmp_path, start, wanted):
-    state, abstract = start(), wanted()
-    with pytest.raises(ValueError, match="holds no whole checkpoint: start without"):
-        checkpoint.Checkpoints(tmp_path / "empty").restore(abstract)
-    checkpoints = checkpoint.Checkpoints(tmp_path / "run")
-    checkpoints.save(1, snapshot(state))
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, start):
+    """A folder with two checkpoints, to be copied."""
+    folder = tmp_path_factory.mktemp("saved") / "run"
+    checkpoints = checkpoint.Checkpoints(folder)
+    for step in (1, 2):
+        checkpoints.save(step, snapshot(start(), counters={"step": step}))
     checkpoints.close()
-    muon = wanted(optimizer.Muon)
+    return folder
+
+
+def largest(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def values(folder):
+    """The file in which the numbers lie."""
+    return largest(folder / "arrays" / "ocdbt.process_0" / "d")
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+HARM = {
+    "numbers cut short": (lambda folder: cut(values(folder)), "not all of its files can be read"),
+    "numbers gone": (lambda folder: values(folder).unlink(), "not all of its files can be read"),
+    "numbers changed": (lambda folder: flip(values(folder)), "its numbers are not those that were saved"),
+    "index cut short": (lambda folder: cut(folder / "arrays" / "manifest.ocdbt"), "its arrays cannot be read"),
+    "index changed": (lambda folder: flip(folder / "arrays" / "manifest.ocdbt"), "its arrays cannot be read"),
+    "names gone": (lambda folder: (folder / "arrays" / "_METADATA").unlink(), "its arrays cannot be read"),
+    "position gone": (lambda folder: (folder / "data" / "_METADATA").unlink(), "not all of its files can be read"),
+    "config cut short": (lambda folder: cut(folder / "about" / "_strings.json"), "not all of its files can be read"),
+    "a part gone": (lambda folder: shutil.rmtree(folder / "arrays"), "its arrays cannot be read"),
+    "nothing left": (empty, "its arrays cannot be read"),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_damaged_checkpoint_is_named_and_put_aside_for_the_newest_whole_one(tmp_path, saved, wanted, capsys, harm):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    damage, told = HARM[harm]
+    damage(folder / "2")
+    checkpoints = checkpoint.Checkpoints(folder)
+    found = checkpoints.restore(wanted())
+    assert found.counters == {"step": 1}
+    assert f"Checkpoint {folder / '2'} is damaged ({told}): it is now 2.damaged; going on" in capsys.readouterr().err
+    # its step can be saved again
+    checkpoints.save(2, snapshot(found.state, counters={"step": 2}))
+    checkpoints.close()
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "2.damaged"]
+    assert_equal(checkpoint.Checkpoints(folder).restore(wanted()).state, found.state)
+
+
+def test_where_none_is_whole_nothing_begins_again_by_itself(tmp_path, saved, wanted):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    for step in ("1", "2"):
+        cut(values(folder / step))
+    told = r"holds no whole checkpoint. Step 2 is damaged: .* Step 1 is damaged: .*or remove the folder to begin again"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=told):
+            checkpoint.Checkpoints(folder).restore(wanted())
+    with pytest.raises(ValueError, match=r"empty holds no whole checkpoint\. Put one there"):
+        checkpoint.Checkpoints(tmp_path / "empty").restore(wanted())
+
+
+def test_what_has_no_checkpoint_s_name_is_left_alone(tmp_path, saved, wanted):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    (folder / "notes").mkdir()
+    (folder / "2_old").mkdir()
+    (folder / "9").write_text("a file")
+    assert checkpoint.Checkpoints(folder).restore(wanted()).counters == {"step": 2}
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "2_old", "9", "notes"]
+
+
+def test_a_foreign_checkpoint_is_refused_in_a_sentence(saved, wanted):
     with pytest.raises(ValueError, match=r"where the run has .*resume with its model and optimizer"):
-        checkpoint.Checkpoints(tmp_path / "run").restore(muon)
-    for path in (tmp_path / "run" / "1" / "arrays").rglob("*"):
-        if path.is_file() and path.name != "_METADATA":
-            path.unlink()
-    with pytest.raises(ValueError, match=r"damaged .*remove that folder"):
-        checkpoint.Checkpoints(tmp_path / "run").restore(abstract)
-    (tmp_path / "other" / "5").mkdir(parents=True)
-    pathlib.Path(tmp_path / "other" / "5" / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="holds no arrays: no such run saved it"):
-        checkpoint.Checkpoints(tmp_path / "other").restore(abstract)
+        checkpoint.Checkpoints(saved).restore(wanted(optimizer.Muon))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8, jnp.bool_])
+def test_a_checksum_sees_every_bit_and_no_mesh(tiny, dtype):
+    arrays = {"b": jnp.arange(16).astype(dtype).reshape(4, 4), "a": jnp.ones((), dtype)}
+    whole = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    first = leaf.checksum(arrays, whole)
+    assert leaf.checksum(dict(reversed(arrays.items())), whole) == first
+    changed = np.asarray(arrays["b"]).copy()
+    changed.view(np.uint8)[0, 0] ^= 1
+    assert leaf.checksum(arrays | {"b": jnp.asarray(changed)}, whole) != first
+    mesh = tiny.toy(data=2, fsdp=2).mesh
+    cut_up, whole = (jax.sharding.NamedSharding(mesh, jax.P(*spec)) for spec in (("data", "fsdp"), ()))
+    spread = {"a": jax.device_put(arrays["a"], whole), "b": jax.device_put(arrays["b"], cut_up)}
+    assert leaf.checksum(spread, whole) == first
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_in_a_sentence(tmp_path, start, monkeypatch):
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    checkpoints.save(1, snapshot(start(), counters={"step": 1}))
+    checkpoints.wait()
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._orbax, "wait", full)
+    checkpoints._writing = 2
+    with pytest.raises(RuntimeError, match=r"checkpoint of step 2 .*No space left.*make room in .*goes on from step 1"):
+        checkpoints.close()
 
 
 def test_keeping_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="keep at least 1"):
         checkpoint.Checkpoints(tmp_path, keep=0)
-    assert checkpoint.flatten({"a": jnp.ones(1)}).keys() == {"a"}
+    assert leaf.flatten({"a": jnp.ones(1)}).keys() == {"a"}

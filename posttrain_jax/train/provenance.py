@@ -1,0 +1,73 @@
+"""What a run was made of: kept with its numbers and its checkpoints, and compared when it goes on."""
+
+import importlib.metadata
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import jax
+
+from posttrain_jax.train import process
+
+MAY_CHANGE = ("compute", "optimizer", "version")
+"""What a run may go on with another of."""
+
+
+def complete(about: Mapping[str, str]) -> dict[str, str]:
+    """`about` with the version of this library, and the same in every process."""
+    # functions among a recipe's fields lie elsewhere in memory in every process
+    fixed = {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in about.items()}
+    return fixed | {"version": version()}
+
+
+def compare(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
+    """`about`, with the optimizers that the run had before this one, which are announced.
+
+    Another optimizer may be meant: a lower learning rate, a longer schedule.
+
+    Args:
+        folder: of the run.
+        step: the one it goes on from.
+        saved: what `about` was then.
+        about: what it is now.
+
+    Raises:
+        ValueError: the method is another, and would pass for one that the run had from the beginning.
+    """
+    for name, text in about.items():
+        if name not in MAY_CHANGE and saved.get(name) != text:
+            raise ValueError(
+                f"{folder} holds a run with {name} {saved.get(name)}, and this one has {text} (versions"
+                f" {saved.get('version')} and {about['version']} of posttrain_jax): go on with the same, or give"
+                " another folder."
+            )
+    before, now, earlier = saved.get("optimizer"), about["optimizer"], saved.get("earlier", "")
+    if before != now:
+        earlier += f"optimizer until step {step}: {before}. "
+        process.tell(
+            f"{folder} was trained until step {step} with {before} and goes on with {now}: if that is not meant, stop"
+            " it and give the same optimizer and learning rate again."
+        )
+    return dict(about) | ({"earlier": earlier} if earlier else {})
+
+
+def version() -> str:
+    """Of this library."""
+    try:
+        return importlib.metadata.version("posttrain_jax")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a source tree that is not installed"
+
+
+def write(folder: pathlib.Path, about: Mapping[str, str]) -> None:
+    """Write `run.json`: what is run, by which command, at which commit."""
+    commit = None
+    if shutil.which("git"):
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        commit = git.stdout.strip() or None
+    facts = {"command": sys.argv, "commit": commit, "jax": jax.__version__}
+    (folder / "run.json").write_text(json.dumps(dict(about) | facts, indent=2) + "\n", encoding="utf-8")
