@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.cispo import CISPO
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "ImplicitRewardSFT": "recipes.likelihood.implicit_reward_sft",
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
     "WPO": "recipes.preference.wpo",
@@ -211,6 +213,7 @@ __all__ = [
     "GSPOToken",
     "Groups",
     "HingeDPO",
+    "ImplicitRewardSFT",
     "LabelledBatch",
     "LengthDesensitizedDPO",
     "LengthNormalizedDPO",

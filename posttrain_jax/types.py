@@ -133,6 +133,7 @@ class LikelihoodBatch:
 
     completion_mask: Bool[Array, "P G T"]
     token_weights: Float[Array, "P G T"]
+    ref_logps: Float[Array, "P G T"] | None = None
 
 
 @struct

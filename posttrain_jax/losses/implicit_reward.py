@@ -46,3 +46,42 @@ def overhang_discount(mask: Bool[Array, "P K T"], *, discount: float) -> Float[A
     positions = jnp.cumsum(mask, axis=-1)
     shortest = jnp.min(positions[:, :, -1], axis=-1)
     return jnp.where(mask, jnp.where(positions <= shortest[:, None, None], 1.0, discount), 0.0)
+
+
+def soft_values(log_normalisers: Float[Array, "*shape"], *, beta: float) -> Float[Array, "*shape"]:
+    """V(s) = beta log sum_a exp(Q(s, a) / beta): what a policy's logits Q / beta say a prefix is worth.
+
+    Logits fix Q only up to a number for every prefix, and so V.
+
+    Args:
+        log_normalisers: log-sum-exp of the logits before each token, in nats.
+        beta: the temperature under which the policy is optimal.
+
+    Source: Wang et al. 2025 (arXiv:2507.00018); Rafailov et al. 2024 (arXiv:2404.12358).
+    """
+    return beta * log_normalisers
+
+
+def soft_rewards(
+    logits: Float[Array, "P G T"], log_normalisers: Float[Array, "P G T"], mask: Bool[Array, "P G T"], *, beta: float
+) -> Float[Array, "P G T"]:
+    """r(s, a) = Q(s, a) - V(s'): the reward of each token for which the policy is optimal, V = 0 after the last.
+
+    Over a completion they add up to beta log pi(y) + V(prompt). Tokens that do not count are stepped over.
+
+    Args:
+        logits: Q / beta of the given token.
+        log_normalisers: as in `soft_values`.
+        mask: tokens that count.
+        beta: the temperature under which the policy is optimal.
+
+    Source: as `soft_values`.
+    """
+
+    def back(following, column):
+        own, value, counts = column
+        return jnp.where(counts, value, following), jnp.where(counts, own - following, 0)
+
+    columns = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), (beta * logits, beta * log_normalisers, mask))
+    _, rewards = jax.lax.scan(back, jnp.zeros_like(columns[0][0]), columns, reverse=True)
+    return jnp.moveaxis(rewards, 0, -1)

@@ -49,3 +49,23 @@ def test_overhang_discount_counts_tokens_and_not_places():
     gap = jnp.array([[[True, False, True, True], [True, True, False, False]]])
     weights = implicit_reward.overhang_discount(gap, discount=0.5)
     np.testing.assert_array_equal(weights, [[[1, 0, 1, 0.5], [1, 1, 0, 0]]])
+
+
+def test_rewards_read_from_logits_add_up_to_the_likelihood_and_the_value_of_the_prompt():
+    keys = jax.random.split(jax.random.key(0), 2)
+    table = jax.random.normal(keys[0], (1, 2, 4, 5))
+    mask = jnp.array([[[True, True, False, True], [True, True, False, False]]])
+    normalisers = jax.nn.logsumexp(table, axis=-1)
+    logits = table[..., 2]
+    rewards = implicit_reward.soft_rewards(logits, normalisers, mask, beta=0.5)
+    logps = jnp.sum(jnp.where(mask, logits - normalisers, 0), axis=-1)
+    values = implicit_reward.soft_values(normalisers, beta=0.5)
+    np.testing.assert_allclose(jnp.sum(rewards, axis=-1), 0.5 * logps + values[:, :, 0], rtol=1e-5)
+    np.testing.assert_array_equal(rewards[~mask], 0)
+
+
+def test_two_tokens_read_by_hand():
+    logits, normalisers = jnp.array([[[1.0, 2.0]]]), jnp.array([[[1.5, 2.25]]])
+    mask = jnp.ones((1, 1, 2), bool)
+    rewards = implicit_reward.soft_rewards(logits, normalisers, mask, beta=2.0)
+    np.testing.assert_allclose(rewards, [[[2 - 4.5, 4.0]]])

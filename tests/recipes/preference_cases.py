@@ -7,6 +7,7 @@ from posttrain_jax.losses import divergence_score
 
 CASES = {
     "sft": cases.Case(pt.SFT(), cases.offline),
+    "implicit_reward_sft": cases.Case(pt.ImplicitRewardSFT(), cases.offline),
     "dpo": cases.Case(pt.DPO(), cases.offline, group_size=2),
     "cdpo": cases.Case(pt.DPO(beta=0.5, label_noise=0.1), cases.offline, group_size=2),
     "robust_dpo": cases.Case(pt.RobustDPO(), cases.offline, group_size=2),
