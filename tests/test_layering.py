@@ -111,7 +111,9 @@ def test_files_have_names_that_say_something(path):
 def test_files_are_short(path):
     lines = path.read_text().splitlines()
     limit = 250
-    if path.is_relative_to(PACKAGE / "recipes"):
+    if path == PACKAGE / "__init__.py":
+        limit = 500  # a table: three lines a public name
+    elif path.is_relative_to(PACKAGE / "recipes"):
         limit = 80
     elif path in EXPERIMENTS:
         # An experiment's docstring says as much as it must: claim, commands, device, time, result.
