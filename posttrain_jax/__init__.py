@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
     from posttrain_jax.recipes.policy.gspo import GSPO
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
+    from posttrain_jax.recipes.policy.gtpo import GTPO
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
     from posttrain_jax.recipes.policy.luspo import LUSPO
     from posttrain_jax.recipes.policy.mis import MIS
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
     from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+    from posttrain_jax.recipes.policy.unlikeliness import Unlikeliness
     from posttrain_jax.recipes.policy.vespo import VESPO
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
@@ -121,6 +123,8 @@ _MODULE_OF = {
     "HingeDPO": "recipes.preference.hinge_dpo",
     "IPO": "recipes.preference.ipo",
     "RobustDPO": "recipes.preference.robust_dpo",
+    "GTPO": "recipes.policy.gtpo",
+    "Unlikeliness": "recipes.policy.unlikeliness",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -177,6 +181,7 @@ __all__ = [
     "GRPO",
     "GRPOLEAD",
     "GSPO",
+    "GTPO",
     "IPO",
     "KTO",
     "LUSPO",
@@ -238,6 +243,7 @@ __all__ = [
     "TokenStats",
     "TrainState",
     "TwoSidedGRPO",
+    "Unlikeliness",
 ]
 
 

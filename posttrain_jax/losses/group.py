@@ -28,6 +28,20 @@ def count(rows: Bool[Array, "P"], group_ids: Int[Array, "P"]) -> Float[Array, ""
     return jnp.sum(jnp.where(first_row(group_ids) == jnp.arange(rows.shape[0]), anywhere, 0))
 
 
+def rank(x: Float[Array, "P G"], counted: Bool[Array, "P G"], group_ids: Int[Array, "P"]) -> Float[Array, "P G"]:
+    """How many counted members of the group lie below, from 0; of equal ones the earlier is the lower."""
+    owners = jnp.broadcast_to(group_ids[:, None], x.shape)
+    places = jnp.arange(x.size).reshape(x.shape)
+    all_values, all_owners, all_places, all_counted = (y.reshape(1, -1) for y in (x, owners, places, counted))
+
+    def one(row):
+        value, owner, place = (y[:, None] for y in row)
+        lower = (all_values < value) | ((all_values == value) & (all_places < place))
+        return jnp.sum(lower & (all_owners == owner) & all_counted, axis=1).astype(x.dtype)
+
+    return jax.lax.map(one, (x, owners, places))
+
+
 def first_row(group_ids: Int[Array, "P"]) -> Int[Array, "P"]:
     """The first row with the same id: a segment number below P, however the ids are chosen and ordered."""
     return jnp.argmax(group_ids[:, None] == group_ids[None, :], axis=1)

@@ -48,6 +48,27 @@ def brevity(
     return jnp.where(correct, jnp.exp(-alpha * deviations / std[:, None]), -1)
 
 
+def unlikely(
+    rewards: Float[Array, "P G"], scores: Float[Array, "P G"], group_ids: Int[Array, "P"], *, beta: float
+) -> Float[Array, "P G"]:
+    """Rewards that fall with the likelihood of the completion in its group: r_i (1 - beta a_i / G).
+
+    a_i counts the completions of the group that are less likely, from 0, right and wrong ones alike. G counts the
+    group. The least likely completion keeps its reward, a reward of 0 stays 0, and NaN stays NaN and out of the order.
+
+    Args:
+        rewards: not negative, NaN where scoring failed.
+        scores: mean log-probability of each completion when it was sampled.
+        group_ids: equal on the rows of one group.
+        beta: how much of its reward the likeliest of a large group loses.
+
+    Source: He et al. 2025 (arXiv:2506.02355), ranked by means over tokens as in the authors' code.
+    """
+    scored = ~jnp.isnan(rewards)
+    sizes = group.total(scored.astype(rewards.dtype), group_ids)[:, None]
+    return rewards * (1 - beta * group.rank(scores, scored, group_ids) / jnp.maximum(sizes, 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class SoftOverlong:
     """`soft_overlong` with its numbers, for a recipe to hold."""

@@ -25,16 +25,9 @@ def best_of_k(rewards: Float[Array, "P G"], group_ids: Int[Array, "P"], *, k: in
     centered = advantage.group_centered(rewards, group_ids)
     valid = ~jnp.isnan(rewards)
     counts = group.total(valid.astype(centered.dtype), group_ids)
+    ranks = group.rank(centered, valid, group_ids)
     owners = jnp.broadcast_to(group_ids[:, None], rewards.shape)
-    places = jnp.arange(rewards.size).reshape(rewards.shape)
-    all_values, all_owners, all_places, counted = (x.reshape(1, -1) for x in (centered, owners, places, valid))
-
-    def rank(row):
-        value, owner, place = (x[:, None] for x in row)
-        lower = (all_values < value) | ((all_values == value) & (all_places < place))
-        return jnp.sum(lower & (all_owners == owner) & counted, axis=1).astype(centered.dtype)
-
-    ranks = jax.lax.map(rank, (centered, owners, places))
+    all_values, all_owners = (x.reshape(1, -1) for x in (centered, owners))
     subsets = _choose(counts, k)
     shares = _choose(ranks, k - 2) / jnp.where(subsets > 0, subsets, 1)[:, None]
     shares = jnp.where(valid & (subsets > 0)[:, None], shares, 0).reshape(1, -1)

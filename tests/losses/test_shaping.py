@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posttrain_jax.losses import shaping
+from posttrain_jax.losses import advantage, shaping
 
 
 def test_worked_numbers():
@@ -20,3 +20,18 @@ def test_the_held_form_is_the_function():
 def test_meaningless_buffers_are_refused(buffer):
     with pytest.raises(ValueError, match="buffer"):
         shaping.SoftOverlong(max_length=10, buffer=buffer)
+
+
+def test_worked_rewards_of_the_unlikely():
+    rewards, scores = jnp.array([[1.0, 0.0, 1.0, 1.0]]), jnp.array([[-0.5, -0.9, -1.4, -0.7]])
+    got = shaping.unlikely(rewards, scores, jnp.array([0]), beta=0.25)
+    np.testing.assert_allclose(got, [[0.8125, 0, 1, 0.875]], rtol=1e-6)
+    np.testing.assert_allclose(
+        advantage.group_zscore(got, jnp.array([0]))[0], [0.309305, -1.477788, 0.721711, 0.446773], atol=3e-6
+    )
+
+
+def test_failed_rewards_have_no_place_in_the_order():
+    rewards, scores = jnp.array([[1.0, jnp.nan, 1.0]]), jnp.array([[-0.5, -0.7, -0.9]])
+    got = shaping.unlikely(rewards, scores, jnp.array([0]), beta=0.5)
+    np.testing.assert_allclose(got, [[0.75, jnp.nan, 1]], rtol=1e-6)

@@ -15,6 +15,8 @@ CASES = {
         cases.online,
         flat_groups_rest=False,
     ),
+    "gtpo": cases.Case(pt.GTPO(limit=2.0), cases.once, flat_groups_rest=False),
+    "unlikeliness": cases.Case(pt.Unlikeliness(), cases.online),
     "rloo": cases.Case(pt.RLOO(), cases.once),
     "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
     "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
