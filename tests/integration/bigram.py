@@ -1,0 +1,72 @@
+"""A stand-in for a language model that all loops train and that traces in no time: a token alone predicts the next."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+
+from posttrain_jax import types
+from posttrain_jax.models import config, decoder, language_model
+
+
+def decoder_model(mesh, vocab_size):
+    """The smallest decoder."""
+    return language_model.LanguageModel(small(vocab_size), config.Compute(remat=False), mesh)
+
+
+def small(vocab_size):
+    sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "mlp_size": 32}
+    return config.ModelConfig(vocab_size, **sizes, norm_eps=1e-6, rope_theta=1e4, max_position=64, qk_norm=True)
+
+
+def model(mesh, vocab_size):
+    return Bigram(small(vocab_size), config.Compute(), mesh)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bigram(language_model.LanguageModel):
+    """A `LanguageModel` in all that the loops use."""
+
+    def abstract_params(self):
+        shapes = {"embedding": (self.config.vocab_size, 8), "head": (8, self.config.vocab_size)}
+        lie = {name: NamedSharding(self.mesh, self.rules.spec(name, stacked=False)) for name in shapes}
+        return {name: jax.ShapeDtypeStruct(shapes[name], jnp.float32, sharding=lie[name]) for name in shapes}
+
+    def init(self, key):
+        random = np.random.default_rng(int(jax.random.key_data(key)[-1]))
+        make = lambda x: jax.device_put(random.normal(size=x.shape).astype(x.dtype), x.sharding)  # noqa: E731
+        return jax.tree.map(make, self.abstract_params())
+
+    def for_sampling(self, params):
+        return self, params
+
+    def head_weight(self, params):
+        return params["head"]
+
+    def encode(self, params, prompts, prompt_lengths):
+        last = jnp.take_along_axis(prompts, (prompt_lengths - 1)[:, None], axis=1)[:, 0]
+        nothing = jnp.zeros((1, len(prompts), 0, 1, 1))
+        return decoder.PromptCache(keys=nothing, values=nothing, lengths=prompt_lengths), jnp.tanh(
+            params["embedding"][last]
+        )
+
+    def own_cache(self, rows, group, length):
+        return decoder.OwnCache(keys=jnp.zeros((1, rows)), values=jnp.zeros((1, rows)))
+
+    def extend(self, params, cache, tokens, own=None, start=None):
+        return jnp.tanh(params["embedding"][tokens]), own
+
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None):
+        _, last = self.encode(params, groups.prompts, groups.prompt_lengths)
+        hidden, _ = self.extend(params, None, groups.completions)
+        first = jnp.broadcast_to(last[:, None, None], (*hidden.shape[:2], 1, hidden.shape[-1]))
+        hidden = jnp.concatenate([first, hidden[:, :, :-1]], axis=2)
+        log_probs = jax.nn.log_softmax((hidden @ params["head"]) / temperature)
+        chosen = jax.nn.one_hot(groups.completions, self.config.vocab_size)
+        mask = groups.completion_mask
+        return types.TokenStats(
+            logps=jnp.where(mask, jnp.sum(chosen * log_probs, -1), 0),
+            entropy=jnp.where(mask, -jnp.sum(jnp.exp(log_probs) * log_probs, -1), 0),
+        )
