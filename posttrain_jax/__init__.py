@@ -66,11 +66,14 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
     from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
     from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
+    from posttrain_jax.recipes.preference.mapl import MAPL
     from posttrain_jax.recipes.preference.nca import NCA
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
     from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
+    from posttrain_jax.recipes.preference.online_kl_dpo import OnlineKLDPO
     from posttrain_jax.recipes.preference.orpo import ORPO
     from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
+    from posttrain_jax.recipes.preference.rationale_po import RationalePO
     from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
     from posttrain_jax.recipes.preference.simpo import SimPO
@@ -89,6 +92,9 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "MAPL": "recipes.preference.mapl",
+    "RationalePO": "recipes.preference.rationale_po",
+    "OnlineKLDPO": "recipes.preference.online_kl_dpo",
     "ImplicitRewardSFT": "recipes.likelihood.implicit_reward_sft",
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
@@ -185,6 +191,7 @@ __all__ = [
     "IPO",
     "KTO",
     "LUSPO",
+    "MAPL",
     "MIS",
     "NCA",
     "OPMD",
@@ -227,6 +234,7 @@ __all__ = [
     "LitePPO",
     "NLLRegularizedDPO",
     "OffsetDPO",
+    "OnlineKLDPO",
     "PassAtK",
     "PlackettLuceDPO",
     "PolicyBatch",
@@ -234,6 +242,7 @@ __all__ = [
     "REDWeight",
     "REINFORCEPlusPlus",
     "REINFORCEPlusPlusBaseline",
+    "RationalePO",
     "ReferenceClippedDPO",
     "RobustDPO",
     "Rollout",
