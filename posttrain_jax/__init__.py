@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.asym_re import AsymRE
+    from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.dapo import DAPO
     from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+    from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
+    from posttrain_jax.recipes.policy.gdpo import GDPO
     from posttrain_jax.recipes.policy.gmpo import GMPO
     from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grpo import GRPO
@@ -131,6 +134,9 @@ _MODULE_OF = {
     "RobustDPO": "recipes.preference.robust_dpo",
     "GTPO": "recipes.policy.gtpo",
     "Unlikeliness": "recipes.policy.unlikeliness",
+    "Filtered": "recipes.policy.filtered",
+    "GDPO": "recipes.policy.gdpo",
+    "BGPO": "recipes.policy.bgpo",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -175,6 +181,7 @@ _MODULE_OF = {
 
 __all__ = [
     "BCO",
+    "BGPO",
     "CISPO",
     "CPO",
     "DAPO",
@@ -182,6 +189,7 @@ __all__ = [
     "DPOP",
     "EXO",
     "FDPO",
+    "GDPO",
     "GMPO",
     "GPG",
     "GRPO",
@@ -221,6 +229,7 @@ __all__ = [
     "DisCO",
     "DiscoPOP",
     "DrGRPO",
+    "Filtered",
     "ForkingTokens",
     "GSPOToken",
     "Groups",

@@ -151,6 +151,17 @@ def gamma_shaped(
     return jnp.exp(power * held - rate * jnp.expm1(held))
 
 
+def boundary(log_ratios: Float[Array, "P G T"], advantages: Float[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """A bound of the importance weight that adds over samples: -(1 + l) A where A >= 0, -exp(l) A where A < 0.
+
+    Its mean over the last axis is never below -exp(mean(l)) A: exp(x) >= 1 + x for the one sign, Jensen for the other.
+    Equal to it, in value and gradient, where every l is 0.
+
+    Source: Lin et al. 2025 (BGPO, arXiv:2510.11683).
+    """
+    return -jnp.where(advantages >= 0, 1 + log_ratios, ratio.exp(log_ratios)) * advantages
+
+
 def clip_fraction(
     log_ratios: Float[Array, "P G T"],
     advantages: Float[Array, "P G T"],

@@ -55,6 +55,7 @@ KAPPAS = [
     (rec, lambda r, positive: jnp.where(positive, r <= 1.2, r >= 0.8).astype(jnp.float32)),
     (rec_with_ratio, lambda r, positive: jnp.where(jnp.where(positive, r <= 1.2, r >= 0.8), r, 0)),
     (topr, lambda r, positive: jnp.where(positive, 1, jnp.minimum(r, 1))),
+    (surrogate.boundary, lambda r, positive: jnp.where(positive, 1, r)),
 ]
 
 
@@ -86,6 +87,7 @@ def kappas(function, sign):
         (cispo, [0.5, 0.9, 1, 1.1, 1.25, 1.28], [0.5, 0.9, 1, 1.1, 1.25, 1.28]),
         (rec, [1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1]),
         (topr, [1, 1, 1, 1, 1, 1], [0.5, 0.9, 1, 1, 1, 1]),
+        (surrogate.boundary, [1, 1, 1, 1, 1, 1], [0.5, 0.9, 1, 1.1, 1.25, 5]),
     ],
 )
 def test_gradient_multipliers(function, positive, negative):

@@ -63,6 +63,12 @@ def mismatched(recipe, data):
     return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
 
 
+def several(recipe, data):
+    """As `online`, from two rewards of each completion."""
+    columns = jnp.stack([data.rewards, jnp.sin(3 * data.rewards)], axis=-1)
+    return online(recipe, dataclasses.replace(data, rewards=columns))
+
+
 def offline(recipe, data):
     """Credit from given completions."""
     return recipe.credit(data.groups, ref_logps(recipe, data))

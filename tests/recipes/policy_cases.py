@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import ratio, shaping, trust
+from posttrain_jax.losses import difficulty, ratio, shaping, trust
 
 CASES = {
     "grpo": cases.Case(pt.GRPO(), cases.online),
@@ -17,6 +17,9 @@ CASES = {
     ),
     "gtpo": cases.Case(pt.GTPO(limit=2.0), cases.once, flat_groups_rest=False),
     "unlikeliness": cases.Case(pt.Unlikeliness(), cases.online),
+    "filtered": cases.Case(pt.Filtered(keep=difficulty.Band(above=0.0)), cases.online),
+    "gdpo": cases.Case(pt.GDPO((1.0, 0.5)), cases.several),
+    "bgpo": cases.Case(pt.BGPO(), cases.online),
     "rloo": cases.Case(pt.RLOO(), cases.once),
     "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
     "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
