@@ -12,7 +12,7 @@ Invariants that every producer keeps and every consumer may rely on:
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import jax
@@ -67,6 +67,8 @@ class TokenStats:
     """Log-probability of the given token."""
     entropy: Float[Array, "P G T"]
     """Entropy of the whole distribution at that position."""
+    values: Float[Array, "P G T"] | None = None
+    """What a critic expects of the state before the token, in rewards; None of a model without one."""
 
 
 @struct
@@ -147,8 +149,19 @@ class TrainState:
     key: Key[Array, ""]
     """The run's key: never consumed, only folded with counters."""
     memory: PyTree
-    """What the recipe carries from step to step (adaptive coefficients, running moments); () for all so far:
-    it is stored and restored, and no update changes it yet."""
+    """What the recipe carries from step to step (adaptive coefficients, running moments, multipliers); () of most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """What a recipe may ask for when it credits a batch, inside one compiled function; nothing of it has a gradient."""
+
+    policy: Callable[..., TokenStats]
+    """`policy(groups, kept_ids=None)`: the policy as it is before the update."""
+    ref: Callable[..., TokenStats]
+    """`ref(groups, kept_ids=None)`: the reference."""
+    key: Key[Array, ""]
+    """Of this step, for what is drawn at random."""
 
 
 Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch
@@ -193,4 +206,43 @@ class OfflineRecipe(Loss, Protocol):
 
     def credit(self, groups: Groups, ref_logps: Float[Array, "P G T"] | None = None) -> Any:
         """Everything that looks across the batch: normalised weights."""
+        ...
+
+
+class Informed(Loss, Protocol):
+    """What methods share that look at more than rewards and reference, or remember earlier steps."""
+
+    @property
+    def needs_ref(self) -> bool:
+        """Whether `lookup.ref` is asked."""
+        ...
+
+    def init_memory(self) -> PyTree:
+        """What is remembered before the first step: arrays whose shapes stay; () of a recipe that only looks."""
+        ...
+
+
+@runtime_checkable
+class InformedOnline(Informed, Protocol):
+    """Such a method that learns from its own completions and their rewards."""
+
+    def credit(
+        self, rollout: Rollout, rewards: Float[Array, "P G"], lookup: Lookup, memory: PyTree
+    ) -> tuple[Any, PyTree]:
+        """The batch, and what to remember once the update is done. NaN rewards are left out."""
+        ...
+
+
+@runtime_checkable
+class InformedOffline(Informed, Protocol):
+    """Such a method that learns from given completions."""
+
+    def credit(
+        self, groups: Groups, columns: Mapping[str, Array], lookup: Lookup, memory: PyTree
+    ) -> tuple[Any, PyTree]:
+        """The batch, and what to remember once the update is done.
+
+        Args:
+            columns: what the data say of a row beside its tokens, [P] or [P, G]: scores, labels; 0 on filling rows.
+        """
         ...

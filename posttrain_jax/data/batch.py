@@ -1,11 +1,11 @@
 """Token rows as padded arrays on the host, in few fixed shapes."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from posttrain_jax import types
 from posttrain_jax.data import encode
@@ -30,6 +30,8 @@ class HostGroups:
     completion_mask: Bool[np.ndarray, "P G T"]
     group_ids: Int[np.ndarray, "P"]
     """Index of the source row, -1 on filling rows."""
+    columns: Mapping[str, Float[np.ndarray, "P ..."]] = dataclasses.field(default_factory=dict)
+    """What the data say of each row beside its tokens: [P] or [P, G]; 0 on filling rows."""
 
     def to_device(self, put: Callable[[np.ndarray], jax.Array]) -> types.Groups:
         """The same on devices; `put` makes one global array of this process's rows of it."""
@@ -68,6 +70,7 @@ class Pad:
             completion_lengths=np.zeros((count, self.group_size), np.int32),
             completion_mask=np.zeros((count, self.group_size, bucket.completion), bool),
             group_ids=np.full(count, -1, np.int32),
+            columns={name: np.zeros((count, *x.shape), np.float32) for name, x in rows[0].columns.items()},
         )
         for position, row in enumerate(rows[own]):
             _write(groups, position, row)
@@ -89,6 +92,10 @@ def _write(groups: HostGroups, position: int, row: encode.TokenRow) -> None:
     groups.prompts[position, : len(row.prompt)] = row.prompt
     groups.prompt_lengths[position] = len(row.prompt)
     groups.group_ids[position] = row.index
+    if row.columns.keys() != groups.columns.keys():
+        raise ValueError(f"row {row.index} has columns {sorted(row.columns)}, others {sorted(groups.columns)}.")
+    for name, value in row.columns.items():
+        groups.columns[name][position] = value
     for member, ids in enumerate(row.completions):
         groups.completions[position, member, : len(ids)] = ids
         groups.completion_lengths[position, member] = len(ids)

@@ -2,11 +2,11 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from posttrain_jax.data import fields
 
@@ -88,6 +88,8 @@ class TokenRow:
     """As many as a group has: 0 for prompts alone, 1 for demonstrations, 2 for preferences (chosen, rejected)."""
     index: int
     """Of the source row."""
+    columns: Mapping[str, Float[np.ndarray, "*_"]] = dataclasses.field(default_factory=dict)
+    """What the data say of the row beside its tokens: a number, or one for each completion."""
 
 
 @dataclasses.dataclass(frozen=True)

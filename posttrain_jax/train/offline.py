@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from posttrain_jax import types
 from posttrain_jax.models import language_model
-from posttrain_jax.train import checks, metrics, reference, rows, run, update
+from posttrain_jax.train import checks, credit, metrics, reference, rows, run, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Offline:
     """What a policy learns from, and how."""
 
     model: language_model.LanguageModel
-    recipe: types.OfflineRecipe
+    recipe: types.OfflineRecipe | types.InformedOffline
     optimizer: optax.GradientTransformation
     data: run.Data
     """Batches of completions: `data.iterate.Batches` over `data.batch.Pad`."""
+    moving: reference.Moving | None = None
+    """How the reference follows the policy; None where it stands still."""
 
 
 def run_offline(
@@ -50,35 +52,38 @@ def run_offline(
     """
     sharding, recipe = parts.model.row_sharding, parts.recipe
     score = reference.make_score(parts.model)
-    credit = jax.jit(recipe.credit, out_shardings=sharding)
-    learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches)
+    give_credit = credit.make_offline(parts.model, recipe, score)
+    memory = credit.init_memory(recipe)
+    learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches, memory=memory)
     own_reference = ref_params is None
-    ref_params = params if ref_params is None else ref_params
     with run.Run(plan, _about(parts), loggers) as journal:
-        state = journal.begin(parts.model, parts.optimizer, params, parts.data)
-        if journal.start == 0:
-            journal.log(0, journal.evaluate(evaluate, state, 0))
+        ref = reference.Reference(parts.moving, params if own_reference else ref_params)
+        state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
+        journal.before(evaluate, state)
         for step in journal.steps():
             clock, position = run.Clock(), parts.data.state()
             with clock.phase("data"):
                 own = next(parts.data)
                 groups = own.to_device(lambda x: rows.to_devices(sharding, x))
+                columns = {name: rows.to_devices(sharding, x) for name, x in own.columns.items()}
             with clock.phase("reference"):
-                ref_logps = score(ref_params, groups).logps if recipe.needs_ref else None
-                batch = jax.block_until_ready(credit(groups, ref_logps))
+                batch, memory = jax.block_until_ready(give_credit(state, ref.params, groups, columns))
             if step == journal.start + 1:
                 checks.counted_rows(own.completion_mask, own.group_ids)
-            if step == 1 and own_reference and ref_logps is not None:
-                checks.starts_at_reference(score(state.params, groups).logps, ref_logps, groups.completion_mask)
+            if step == 1 and own_reference and recipe.needs_ref:
+                policy_logps, ref_logps = (score(x, groups).logps for x in (state.params, ref.params))
+                checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
                 state, learned = learn(state, groups, batch)
                 values = {name: float(x) for name, x in learned.items()}
             if not values["finite"]:
-                raise journal.stop(step, state, position, run.NOT_FINITE)
+                raise journal.stop(step, state, position, run.NOT_FINITE, ref)
+            state = dataclasses.replace(state, memory=memory)
+            ref.follow(state.params, step)
             values["completion_length"] = float(np.mean(own.completion_lengths))
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values)
-            journal.save(step, state, parts.data)
+            journal.save(step, state, parts.data, ref)
     return state
 
 
@@ -88,4 +93,5 @@ def _about(parts: Offline) -> dict[str, str]:
         "optimizer": repr(parts.optimizer.update),
         "model": repr(parts.model.config),
         "compute": repr(parts.model.compute),
+        "reference": repr(parts.moving),
     }

@@ -15,7 +15,7 @@ from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import checks, metrics, reference, rows, run, summary, update
+from posttrain_jax.train import checks, credit, metrics, reference, rows, run, summary, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Online:
     """What a policy learns from, and how."""
 
     model: language_model.LanguageModel
-    recipe: types.OnlineRecipe
+    recipe: types.OnlineRecipe | types.InformedOnline
     optimizer: optax.GradientTransformation
     tokenizer: tokenizer.Tokenizer
     data: run.Data
@@ -36,6 +36,8 @@ class Online:
     """Updates on the whole of each rollout; with more than one the old log-probabilities are computed first."""
     refuse_equal_rewards: bool = True
     """Whether a run whose first rewards are all the same is refused."""
+    moving: reference.Moving | None = None
+    """How the reference follows the policy; None where it stands still."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
@@ -69,11 +71,11 @@ def run_online(
     """
     stages = _Stages(parts, plan)
     own_reference = ref_params is None
-    ref_params = params if own_reference else ref_params
+    memory = credit.init_memory(parts.recipe)
     with run.Run(plan, _about(parts), loggers) as journal:
-        state = journal.begin(parts.model, parts.optimizer, params, parts.data)
-        if journal.start == 0:
-            journal.log(0, journal.evaluate(evaluate, state, 0))
+        ref = reference.Reference(parts.moving, params if own_reference else ref_params)
+        state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
+        journal.before(evaluate, state)
         for step in journal.steps():
             clock, position = run.Clock(), parts.data.state()
             with clock.phase("rollout"):
@@ -84,10 +86,9 @@ def run_online(
                 scores = parts.rewards.score(samples)
                 rewards, values = stages.reward(rollout, scores)
             if values["unscored"] == 1:
-                reason = f"no completion was scored ({summary.first_failure(scores.report)})."
-                raise journal.stop(step, state, position, reason)
+                raise journal.stop(step, state, position, summary.unscored(scores.report), ref)
             with clock.phase("reference"):
-                batch = stages.credit(state, ref_params, rollout, rewards)
+                batch, memory = stages.credit(state, ref.params, rollout, rewards)
             if step == journal.start + 1:
                 stages.check_rollout(state, rollout, prompts)
             if step == 1:
@@ -96,12 +97,13 @@ def run_online(
                 state, learned = stages.learn(state, rollout, batch)
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
-                raise journal.stop(step, before, position, run.NOT_FINITE)
-            values |= learned
-            values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
+                raise journal.stop(step, before, position, run.NOT_FINITE, ref)
+            state = dataclasses.replace(state, memory=memory)
+            ref.follow(state.params, step)
+            values |= learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(scores.report))
             journal.show(step, shown(samples, scores))
-            journal.save(step, state, parts.data)
+            journal.save(step, state, parts.data, ref)
     return state
 
 
@@ -114,10 +116,15 @@ class _Stages:
         self._parts = parts
         self._generate = generate.make_generate(model, parts.sampling, parts.group_size)
         self._score = reference.make_score(model, temperature=temperature)
-        self._credit = jax.jit(parts.recipe.credit, out_shardings=model.row_sharding)
+        self._credit = credit.make_online(model, parts.recipe, self._score, temperature=temperature)
         self._summary = jax.jit(summary.of_rollout)
         self._update = update.make_update(
-            model, parts.recipe, parts.optimizer, micro_batches=plan.micro_batches, temperature=temperature
+            model,
+            parts.recipe,
+            parts.optimizer,
+            micro_batches=plan.micro_batches,
+            temperature=temperature,
+            memory=credit.init_memory(parts.recipe),
         )
 
     def _put(self, x: np.ndarray) -> Array:
@@ -141,19 +148,16 @@ class _Stages:
 
     def credit(
         self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: Float[Array, "P G"]
-    ) -> types.PolicyBatch:
-        """What the loss reads; the passes that it needs under fixed parameters included."""
-        ref_logps = None
-        if self._parts.recipe.needs_ref:
-            ref_logps = self._score(ref_params, rollout.groups, rollout.kept_ids).logps
-        batch = self._credit(rollout, rewards, ref_logps)
-        if self._parts.updates_per_rollout > 1:
+    ) -> credit.Credited:
+        """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
+        batch, memory = self._credit(state, ref_params, rollout, rewards)
+        if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
             old = self._score(state.params, rollout.groups, rollout.kept_ids)
             batch = dataclasses.replace(batch, old_logps=old.logps)
-        return jax.block_until_ready(batch)
+        return jax.block_until_ready((batch, memory))
 
     def learn(
-        self, state: types.TrainState, rollout: types.Rollout, batch: types.PolicyBatch
+        self, state: types.TrainState, rollout: types.Rollout, batch: Any
     ) -> tuple[types.TrainState, dict[str, float]]:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last."""
         values: dict[str, float] = {}
@@ -176,11 +180,12 @@ class _Stages:
         start: PyTree | None,
         rollout: types.Rollout,
         rewards: Float[Array, "P G"],
-        batch: types.PolicyBatch,
+        batch: Any,
     ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
         if self._parts.refuse_equal_rewards:
             checks.rewards(rewards)
+        if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):
             checks.advantages(batch.advantages, self._parts.group_size)
         if self._parts.recipe.needs_ref and start is not None:
             policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (state.params, start))
@@ -225,4 +230,5 @@ def _about(parts: Online) -> dict[str, str]:
         "sampling": repr(parts.sampling),
         "group_size": str(parts.group_size),
         "updates_per_rollout": str(parts.updates_per_rollout),
+        "reference": repr(parts.moving),
     }

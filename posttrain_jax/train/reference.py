@@ -1,10 +1,12 @@
-"""The frozen reference, and the pass that scores given completions under fixed parameters."""
+"""The reference, frozen or moving, and the pass that scores given completions under fixed parameters."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import types
 from posttrain_jax.train import update
@@ -26,3 +28,55 @@ def make_score(model: update.Model, *, temperature: float = 1.0) -> Callable[...
         return model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
 
     return jax.jit(score, out_shardings=model.row_sharding)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moving:
+    """A reference that follows the policy: ref <- (1 - share) ref + share policy, every so many steps.
+
+    Share 1 is a hard replacement, a small share every step an exponential moving average. Averages are in float32.
+    Source: Gorbatovski et al. 2024, "Learn Your Reference Model for Real Good Alignment", arXiv:2404.09656 (TR-DPO).
+    """
+
+    share: float
+    """Of the policy in the new reference (alpha)."""
+    every: int = 1
+    """Steps between two moves (tau)."""
+
+    def __post_init__(self) -> None:
+        """Refuse a reference that would stand still or run away."""
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share} of the policy is no average: choose it above 0 and at most 1.")
+        if self.every < 1:
+            raise ValueError(f"every={self.every} steps never come: move the reference every step (1) or more rarely.")
+
+    def follow(self, ref_params: PyTree, params: PyTree, step: int) -> PyTree:
+        """The reference after `step`; the memory of `ref_params` is given away."""
+        return _follow(ref_params, params, jnp.float32(self.share)) if step % self.every == 0 else ref_params
+
+
+class Reference:
+    """The reference of a run: its parameters now, and how they move."""
+
+    def __init__(self, moving: Moving | None, params: PyTree):
+        """Begin with `params`, which are copied where they will move."""
+        self._moving = moving
+        self.params = params if moving is None else copy(params)
+
+    def saved(self) -> PyTree | None:
+        """What a checkpoint must hold: nothing of a reference that stands still."""
+        return None if self._moving is None else self.params
+
+    def follow(self, policy: PyTree, step: int) -> None:
+        """Move, if it is time, after `step`."""
+        if self._moving is not None:
+            self.params = self._moving.follow(self.params, policy, step)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _follow(ref_params: PyTree, params: PyTree, share: Float[Array, ""]) -> PyTree:
+    def one(ref, new):
+        return (ref + share * (new.astype(jnp.float32) - ref.astype(jnp.float32))).astype(ref.dtype)
+
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.tree.map(one, ref_params, params)

@@ -102,26 +102,36 @@ class Run:
             self._interruption.__exit__()
 
     def begin(
-        self, model: update.Model, optimizer: optax.GradientTransformation, params: PyTree, data: Data
+        self,
+        model: update.Model,
+        optimizer: optax.GradientTransformation,
+        params: PyTree,
+        data: Data,
+        *,
+        memory: PyTree,
+        ref: reference.Reference,
     ) -> types.TrainState:
-        """The state to go on from: the newest whole checkpoint's, `data` moved to its place, or one made of `params`.
+        """The state to go on from: the newest whole checkpoint's, `data` and `ref` moved to its place, or a fresh one.
+
+        Args: as they are before the first step; `params` are copied.
 
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
                 run: model, order of the data or `about` (`compute` and `optimizer` aside) differ.
         """
-        wanted = update.abstract_state(model, optimizer)
+        wanted = update.abstract_state(model, optimizer, memory)
         checks.batch(ahead(data), self.plan.micro_batches, model.row_shards)
         checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
         if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
-            state = update.init_state(model, optimizer, key, params=reference.copy(params))
+            state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)
         else:
-            snapshot = self._checkpoints.restore(wanted)
+            snapshot = self._checkpoints.restore(wanted, None if ref.saved() is None else model.abstract_params())
             self.start = snapshot.counters["step"]
             self.about = provenance.compare(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
             data.restore(snapshot.data)
             state = snapshot.state
+            ref.params = ref.params if snapshot.ref_params is None else snapshot.ref_params
         if jax.process_index() == 0:
             provenance.write(pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)})
             lines = metrics.JsonLines(self.plan.folder, resumed_step=self.start)
@@ -144,6 +154,11 @@ class Run:
             return {}
         return {f"eval/{name}": float(x) for name, x in evaluate(state.params, step).items()}
 
+    def before(self, evaluate: Evaluate | None, state: types.TrainState) -> None:
+        """Evaluate a run that has not begun."""
+        if self.start == 0:
+            self.log(0, self.evaluate(evaluate, state, 0))
+
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Report the numbers of a step."""
         if values:
@@ -154,7 +169,7 @@ class Run:
         if step % self.plan.sample_every == 0 or step == self.start + 1:
             self._logger.samples(step, samples)
 
-    def save(self, step: int, state: types.TrainState, data: Data) -> None:
+    def save(self, step: int, state: types.TrainState, data: Data, ref: reference.Reference) -> None:
         """Save, where it is time. The numbers of the step must have been logged.
 
         Raises:
@@ -165,7 +180,7 @@ class Run:
         self._checkpoints.check()
         ended = self._interruption.agreed() and step < self.plan.steps
         if ended or step % self.plan.save_every == 0 or step == self.plan.steps:
-            self._write(step, state, data.state())
+            self._write(step, state, data.state(), ref)
         if ended:
             self._checkpoints.wait()
             process.tell(
@@ -173,7 +188,9 @@ class Run:
             )
             raise SystemExit(self._interruption.status())
 
-    def stop(self, step: int, state: types.TrainState | None, position: Any, reason: str) -> RuntimeError:
+    def stop(
+        self, step: int, state: types.TrainState | None, position: Any, reason: str, ref: reference.Reference
+    ) -> RuntimeError:
         """The error that ends the run in the middle of `step`, everything before it being saved.
 
         Args:
@@ -181,9 +198,10 @@ class Run:
             state: from before it, or None where that is gone: the newest checkpoint then stands.
             position: `data.state()` from before it.
             reason: what went wrong.
+            ref: the reference from before it.
         """
         if state is not None:
-            self._write(step - 1, state, position)
+            self._write(step - 1, state, position, ref)
         self._checkpoints.wait()
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"
         return RuntimeError(f"step {step}: {reason} {saved} in {self.plan.folder}.")
@@ -193,9 +211,9 @@ class Run:
         left = self.plan.steps - (self._checkpoints.latest() or 0)
         return max(0, min(math.ceil(left / self.plan.save_every), self.plan.keep + 1 - self._checkpoints.count()))
 
-    def _write(self, step: int, state: types.TrainState, position: Any) -> None:
-        counters = {"step": step, "updates": int(state.step)}
-        snapshot = checkpoint.Snapshot(state, position, counters, config=json.dumps(self.about))
+    def _write(self, step: int, state: types.TrainState, position: Any, ref: reference.Reference) -> None:
+        counters, config = {"step": step, "updates": int(state.step)}, json.dumps(self.about)
+        snapshot = checkpoint.Snapshot(state, position, counters, config, ref_params=ref.saved())
         self._checkpoints.save(step, snapshot)
 
 

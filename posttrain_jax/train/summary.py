@@ -32,6 +32,7 @@ def failures(told: report.ScoreReport) -> dict[str, float]:
     return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
 
 
-def first_failure(told: report.ScoreReport) -> str:
-    """The first failure in one line."""
-    return (told.first_error or "no reward applied").strip().split("\n")[-1]
+def unscored(told: report.ScoreReport) -> str:
+    """Why no completion has a score, in one sentence that quotes the first failure."""
+    first = (told.first_error or "no reward applied").strip().split("\n")[-1]
+    return f"no completion was scored ({first})."

@@ -37,7 +37,7 @@ def test_failures_are_named_by_kind():
         4, timeouts=0, errors=2, crashes=1, invalid=0, first_error="a: Traceback\n  x\nKeyError: 1"
     )
     assert summary.failures(told) == {"failed/errors": 2.0, "failed/crashes": 1.0}
-    assert summary.first_failure(told) == "KeyError: 1"
+    assert summary.unscored(told) == "no completion was scored (KeyError: 1)."
     quiet = report.ScoreReport(4, timeouts=0, errors=0, crashes=0, invalid=0, first_error=None)
     assert summary.failures(quiet) == {}
-    assert summary.first_failure(quiet) == "no reward applied"
+    assert summary.unscored(quiet) == "no completion was scored (no reward applied)."

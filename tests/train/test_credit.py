@@ -1,0 +1,152 @@
+"""Recipes that look at the policy, read columns and remember: through both loops, stopped and resumed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax import types
+from posttrain_jax.data import batch, encode, fields, iterate, prompts
+from posttrain_jax.losses import implicit_reward, running, weight
+from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.preference import dpo
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import credit, leaf, metrics, offline, online, optimizer, reference, run, update
+
+WORDS = vocabulary.characters("abcd=")
+ADAM = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Makes completions likelier by a column of scores, less the running mean of all scores seen."""
+
+    needs_ref = True
+
+    def init_memory(self):
+        return running.zero_mean()
+
+    def credit(self, groups, columns, lookup, memory):
+        mask = groups.completion_mask
+        memory = memory.update(columns["score"], jnp.any(mask, axis=(1, 2)))
+        policy, ref = lookup.policy(groups), lookup.ref(groups)
+        moved = implicit_reward.log_ratio_sum(policy.logps, ref.logps, mask)
+        noise = 0.1 * jax.random.normal(lookup.key, ())
+        advantages = (columns["score"] - memory.mean + noise)[:, None, None] - 0.1 * moved[:, :, None]
+        advantages = jnp.broadcast_to(advantages, mask.shape)
+        return types.PolicyBatch(mask, advantages, weight.sequence_mean(mask)), memory
+
+    def loss(self, policy, batch):
+        losses = -batch.token_weights * batch.advantages * policy.logps
+        return jnp.sum(losses), {"advantage": batch.advantages[:, 0, 0]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """REINFORCE around the running mean of all rewards."""
+
+    needs_ref = False
+
+    def init_memory(self):
+        return running.zero_mean()
+
+    def credit(self, rollout, rewards, lookup, memory):
+        mask = rollout.groups.completion_mask
+        advantages = jnp.broadcast_to((rewards - memory.mean)[..., None], mask.shape)
+        batch = types.PolicyBatch(mask, advantages, weight.sequence_mean(mask))
+        return batch, memory.update(rewards, jnp.isfinite(rewards))
+
+    def loss(self, policy, batch):
+        return jnp.sum(-batch.token_weights * batch.advantages * policy.logps), {"advantage": batch.advantages[:, :, 0]}
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+
+
+@pytest.fixture(scope="module")
+def start(model):
+    return model.init(jax.random.key(0))
+
+
+def scored_rows():
+    for index, (a, b) in enumerate((a, b) for a in "abcd" for b in "abcd"):
+        ids = [np.asarray(WORDS.render_prompt(a), np.int32), np.asarray(WORDS.render_completion(b), np.int32)]
+        yield encode.TokenRow(ids[0], (ids[1],), index, columns={"score": np.asarray(index / 16)})
+
+
+def given(model, **changes):
+    pad = batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, 1)
+    data = iterate.Batches(list(scored_rows()), pad, batch_size=4, seed=0)
+    return offline.Offline(**{"model": model, "recipe": Scored(), "optimizer": ADAM, "data": data} | changes)
+
+
+def sampled(model):
+    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
+    encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
+    reward = combine.WeightedRewards({"a": (1.0, lambda one: one.completion.count("a") / 6)})
+    return online.Online(
+        model=model,
+        recipe=Baseline(),
+        optimizer=ADAM,
+        tokenizer=WORDS,
+        data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0),
+        rewards=pool.RewardPool(reward, workers=0, timeout_s=1.0),
+        sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
+        group_size=4,
+    )
+
+
+def assert_same(one, other):
+    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(leaf.key_data(x), leaf.key_data(y))
+
+
+@pytest.mark.parametrize("moving", [None, reference.Moving(share=0.5, every=2)])
+def test_memory_and_moving_reference_resume_bit_for_bit(tmp_path, model, start, moving):
+    plan = run.Plan(tmp_path / "whole", steps=5)
+    whole = offline.run_offline(given(model, moving=moving), plan, start)
+    assert float(whole.memory.count) == 20
+    short = dataclasses.replace(plan, folder=tmp_path / "parts", steps=3)
+    offline.run_offline(given(model, moving=moving), short, start)
+    assert_same(offline.run_offline(given(model, moving=moving), dataclasses.replace(short, steps=5), start), whole)
+
+
+def test_the_memory_is_that_of_the_columns_seen(tmp_path, model, start):
+    state = offline.run_offline(given(model), run.Plan(tmp_path, steps=4), start)
+    assert float(state.memory.mean) == pytest.approx(np.mean(np.arange(16) / 16))
+
+
+def test_online_memory_is_that_of_the_rewards_seen(tmp_path, model, start):
+    state = online.run_online(sampled(model), run.Plan(tmp_path, steps=2), start)
+    lines = metrics.read(tmp_path / "metrics.jsonl")
+    assert float(state.memory.count) == 32
+    assert float(state.memory.mean) == pytest.approx(np.mean([line["reward"] for line in lines]), rel=1e-5)
+
+
+def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):
+    give = credit.make_offline(model, dpo.DPO(), reference.make_score(model))
+    state = update.init_state(model, ADAM, jax.random.key(0), params=start)
+    with pytest.raises(ValueError, match="DPO reads no columns, and the data have score"):
+        give(state, start, tiny.groups(model), {"score": jnp.zeros(8)})
+
+
+def test_a_moving_reference_follows():
+    ref, policy = {"w": jnp.float32([0.0, 2.0])}, {"w": jnp.float32([1.0, 0.0])}
+    moving = reference.Moving(share=0.25, every=2)
+    assert moving.follow(ref, policy, step=1) is ref
+    np.testing.assert_allclose(moving.follow(ref, policy, step=2)["w"], [0.25, 1.5])
+    hard = reference.Moving(share=1.0).follow({"w": jnp.float32([0.3, 0.7])}, policy, step=1)
+    np.testing.assert_array_equal(hard["w"], policy["w"])
+
+
+@pytest.mark.parametrize(
+    ("share", "every", "words"), [(0.0, 1, "no average"), (1.5, 1, "no average"), (0.5, 0, "never")]
+)
+def test_references_that_stand_still_or_run_away_are_refused(share, every, words):
+    with pytest.raises(ValueError, match=words):
+        reference.Moving(share, every)
