@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
     from posttrain_jax.recipes.policy.luspo import LUSPO
     from posttrain_jax.recipes.policy.mis import MIS
+    from posttrain_jax.recipes.policy.nthr import NTHR
     from posttrain_jax.recipes.policy.opmd import OPMD
     from posttrain_jax.recipes.policy.opo import OPO
     from posttrain_jax.recipes.policy.opsm import OPSM
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.rloo import RLOO
     from posttrain_jax.recipes.policy.sapo import SAPO
     from posttrain_jax.recipes.policy.scale_rl import ScaleRL
+    from posttrain_jax.recipes.policy.thr import THR
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
     from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
@@ -137,6 +139,8 @@ _MODULE_OF = {
     "Filtered": "recipes.policy.filtered",
     "GDPO": "recipes.policy.gdpo",
     "BGPO": "recipes.policy.bgpo",
+    "THR": "recipes.policy.thr",
+    "NTHR": "recipes.policy.nthr",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -202,6 +206,7 @@ __all__ = [
     "MAPL",
     "MIS",
     "NCA",
+    "NTHR",
     "OPMD",
     "OPO",
     "OPSM",
@@ -213,6 +218,7 @@ __all__ = [
     "SAPO",
     "SFT",
     "SPPO",
+    "THR",
     "TIS",
     "TOPR",
     "VESPO",

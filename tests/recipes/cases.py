@@ -69,6 +69,14 @@ def several(recipe, data):
     return online(recipe, dataclasses.replace(data, rewards=columns))
 
 
+def influenced(recipe, data):
+    """As `online`, with an influence of every token."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    influences = data.old.logps + data.old.entropy
+    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data), influences=influences)
+    return dataclasses.replace(batch, old_logps=data.old.logps)
+
+
 def offline(recipe, data):
     """Credit from given completions."""
     return recipe.credit(data.groups, ref_logps(recipe, data))

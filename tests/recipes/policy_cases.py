@@ -20,6 +20,8 @@ CASES = {
     "filtered": cases.Case(pt.Filtered(keep=difficulty.Band(above=0.0)), cases.online),
     "gdpo": cases.Case(pt.GDPO((1.0, 0.5)), cases.several),
     "bgpo": cases.Case(pt.BGPO(), cases.online),
+    "thr": cases.Case(pt.THR(scale=0.1, above=0.0), cases.influenced),
+    "nthr": cases.Case(pt.NTHR(above=0.0), cases.influenced),
     "rloo": cases.Case(pt.RLOO(), cases.once),
     "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
     "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
