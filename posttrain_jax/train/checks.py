@@ -100,12 +100,23 @@ def counted_rows(mask: Bool[np.ndarray, "P G T"], group_ids: Int[np.ndarray, "P"
         )
 
 
-def agreement(sampler: types.TokenStats, policy: types.TokenStats, mask: Bool[Array, "P G T"]) -> None:
-    """Sampler and trainer must mean the same distribution."""
+def parameters(params: PyTree[Array]) -> None:
+    """Every number is finite. All of them are read, so this is asked where something has gone wrong."""
+    for path, x in jax.tree.leaves_with_path(params):
+        if not all(np.isfinite(np.asarray(shard.data)).all() for shard in x.addressable_shards):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(f"the parameter {name} holds NaN or infinite numbers: start from another checkpoint.")
+
+
+def agreement(
+    sampler: types.TokenStats, policy: types.TokenStats, mask: Bool[Array, "P G T"], params: PyTree[Array]
+) -> None:
+    """Sampler and trainer must mean the same distribution; where they do not, `params` may be to blame."""
     far = jnp.abs(sampler.logps - policy.logps)
     share = float(masked.mean((far > np.log(1.1)).astype(jnp.float32), mask))
     median = float(jnp.nanmedian(jnp.where(mask, far, jnp.nan)))
     if not (median <= MEDIAN_NATS and share <= FAR_SHARE):
+        parameters(params)
         raise ValueError(
             f"sampler and trainer disagree on the sampled tokens (median {median:.3g} nats, {share:.0%} of the ratios"
             " off by more than 10 %): give both the same temperature, precision and weights."

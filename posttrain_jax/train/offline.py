@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from posttrain_jax import types
 from posttrain_jax.models import language_model
-from posttrain_jax.train import checks, credit, metrics, reference, rows, run, update
+from posttrain_jax.train import capacity, checks, credit, metrics, reference, rows, run, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +51,12 @@ def run_offline(
         RuntimeError: an update is not finite; the run is saved.
     """
     sharding, recipe = parts.model.row_sharding, parts.recipe
-    score = reference.make_score(parts.model)
+    score = capacity.checked("the reference's pass", reference.make_score(parts.model))
     give_credit = credit.make_offline(parts.model, recipe, score)
     memory = credit.init_memory(recipe)
     learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches, memory=memory)
+    learn = capacity.checked("the update", learn)
+    _check(parts)
     own_reference = ref_params is None
     with run.Run(plan, _about(parts), loggers) as journal:
         ref = reference.Reference(parts.moving, params if own_reference else ref_params)
@@ -68,8 +70,6 @@ def run_offline(
                 columns = {name: rows.to_devices(sharding, x) for name, x in own.columns.items()}
             with clock.phase("reference"):
                 batch, memory = jax.block_until_ready(give_credit(state, ref.params, groups, columns))
-            if step == journal.start + 1:
-                checks.counted_rows(own.completion_mask, own.group_ids)
             if step == 1 and own_reference and recipe.needs_ref:
                 policy_logps, ref_logps = (score(x, groups).logps for x in (state.params, ref.params))
                 checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
@@ -85,6 +85,13 @@ def run_offline(
             journal.log(step, values)
             journal.save(step, state, parts.data, ref)
     return state
+
+
+def _check(parts: Offline) -> None:
+    """Refuse what the first batch shows, before anything is compiled."""
+    first = run.ahead(parts.data)
+    checks.counted_rows(first.completion_mask, first.group_ids)
+    checks.positions(first.prompts.shape[1], first.completions.shape[2], parts.model.config.max_position)
 
 
 def _about(parts: Offline) -> dict[str, str]:

@@ -15,7 +15,7 @@ from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import checks, credit, metrics, reference, rows, run, summary, update
+from posttrain_jax.train import capacity, checks, credit, metrics, reference, rows, run, summary, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run_online(
             with clock.phase("reference"):
                 batch, memory = stages.credit(state, ref.params, rollout, rewards)
             if step == journal.start + 1:
-                stages.check_rollout(state, rollout, prompts)
+                stages.check_rollout(state, rollout)
             if step == 1:
                 stages.check_learning(state, params if own_reference else None, rollout, rewards, batch)
             with clock.phase("update"):
@@ -111,14 +111,18 @@ class _Stages:
     """The compiled functions of the loop."""
 
     def __init__(self, parts: Online, plan: run.Plan):
+        first = run.ahead(parts.data).prompts
         checks.sampling(parts.sampling)
+        checks.double_bos(first, parts.tokenizer.bos_id)
+        checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts = parts
-        self._generate = generate.make_generate(model, parts.sampling, parts.group_size)
-        self._score = reference.make_score(model, temperature=temperature)
+        sampler = generate.make_generate(model, parts.sampling, parts.group_size)
+        self._generate = capacity.checked("sampling", sampler)
+        self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, temperature=temperature)
         self._summary = jax.jit(summary.of_rollout)
-        self._update = update.make_update(
+        learner = update.make_update(
             model,
             parts.recipe,
             parts.optimizer,
@@ -126,6 +130,7 @@ class _Stages:
             temperature=temperature,
             memory=credit.init_memory(parts.recipe),
         )
+        self._update = capacity.checked("the update", learner)
 
     def _put(self, x: np.ndarray) -> Array:
         return rows.to_devices(self._parts.model.row_sharding, x)
@@ -168,11 +173,10 @@ class _Stages:
                 break
         return state, values
 
-    def check_rollout(self, state: types.TrainState, rollout: types.Rollout, prompts: prompting.PromptBatch) -> None:
-        """Refuse prompts that begin twice, and a sampler that is not the policy."""
-        checks.double_bos(prompts.prompts, self._parts.tokenizer.bos_id)
+    def check_rollout(self, state: types.TrainState, rollout: types.Rollout) -> None:
+        """Refuse parameters that hold NaN, and a sampler that is not the policy."""
         policy = self._score(state.params, rollout.groups, rollout.kept_ids)
-        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask)
+        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, state.params)
 
     def check_learning(
         self,

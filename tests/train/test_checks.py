@@ -28,13 +28,15 @@ def test_rows_without_a_token_are_refused_unless_they_fill_up():
 
 
 def test_agreement_allows_rounding_and_refuses_another_temperature():
-    checks.agreement(stats(-1.0), stats(-1.001), MASK)
+    checks.agreement(stats(-1.0), stats(-1.001), MASK, {})
     one_far = stats(jnp.full(MASK.shape, -1.0).at[0, 0, 0].set(-2.0))
-    checks.agreement(stats(-1.0), one_far, MASK)  # one of nine tokens
+    checks.agreement(stats(-1.0), one_far, MASK, {})  # one of nine tokens
     with pytest.raises(ValueError, match=r"median 0.1 nats, 100% of the ratios.*same temperature"):
-        checks.agreement(stats(-1.0), stats(-1.1), MASK)
+        checks.agreement(stats(-1.0), stats(-1.1), MASK, {})
     with pytest.raises(ValueError, match="disagree"):
-        checks.agreement(stats(-1.0), stats(jnp.nan), MASK)
+        checks.agreement(stats(-1.0), stats(jnp.nan), MASK, {"a": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"the parameter blocks\.a holds NaN or infinite numbers"):
+        checks.agreement(stats(-1.0), stats(jnp.nan), MASK, {"blocks": {"a": jnp.asarray([1, jnp.inf])}})
 
 
 def test_rewards_must_be_finite_and_differ():
