@@ -179,14 +179,18 @@ class Loss(Protocol):
         ...
 
 
-@runtime_checkable
-class OnlineRecipe(Loss, Protocol):
-    """A method that learns from its own completions and their rewards."""
+class Recipe(Loss, Protocol):
+    """What the loops need of any recipe."""
 
     @property
     def needs_ref(self) -> bool:
-        """Whether `credit` must be given the reference's log-probabilities."""
+        """Whether `credit` asks for the reference's log-probabilities."""
         ...
+
+
+@runtime_checkable
+class OnlineRecipe(Recipe, Protocol):
+    """A method that learns from its own completions and their rewards."""
 
     def credit(
         self, rollout: Rollout, rewards: Float[Array, "P G"], ref_logps: Float[Array, "P G T"] | None = None
@@ -196,26 +200,16 @@ class OnlineRecipe(Loss, Protocol):
 
 
 @runtime_checkable
-class OfflineRecipe(Loss, Protocol):
+class OfflineRecipe(Recipe, Protocol):
     """A method that learns from given completions."""
-
-    @property
-    def needs_ref(self) -> bool:
-        """Whether `credit` must be given the reference's log-probabilities."""
-        ...
 
     def credit(self, groups: Groups, ref_logps: Float[Array, "P G T"] | None = None) -> Any:
         """Everything that looks across the batch: normalised weights."""
         ...
 
 
-class Informed(Loss, Protocol):
+class Informed(Recipe, Protocol):
     """What methods share that look at more than rewards and reference, or remember earlier steps."""
-
-    @property
-    def needs_ref(self) -> bool:
-        """Whether `lookup.ref` is asked."""
-        ...
 
     def init_memory(self) -> PyTree:
         """What is remembered before the first step: arrays whose shapes stay; () of a recipe that only looks."""
@@ -227,9 +221,17 @@ class InformedOnline(Informed, Protocol):
     """Such a method that learns from its own completions and their rewards."""
 
     def credit(
-        self, rollout: Rollout, rewards: Float[Array, "P G"], lookup: Lookup, memory: PyTree
+        self,
+        rollout: Rollout,
+        rewards: Float[Array, "P G"],
+        columns: Mapping[str, Float[Array, "P G"]],
+        lookup: Lookup,
+        memory: PyTree,
     ) -> tuple[Any, PyTree]:
-        """The batch, and what to remember once the update is done. NaN rewards are left out."""
+        """The batch, and what to remember once the update is done. NaN rewards are left out.
+
+        `columns` holds each reward by itself, by name and unweighted, NaN where it does not apply.
+        """
         ...
 
 

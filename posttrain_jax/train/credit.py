@@ -29,8 +29,8 @@ def make_online(
     score: Score,
     *,
     temperature: float,
-) -> Callable[[types.TrainState, PyTree, types.Rollout, Float[Array, "P G"]], Credited]:
-    """`credit(state, ref_params, rollout, rewards) -> (batch, memory)`, compiled.
+) -> Callable[[types.TrainState, PyTree, types.Rollout, Float[Array, "P G"], Mapping[str, Array]], Credited]:
+    """`credit(state, ref_params, rollout, rewards, columns) -> (batch, memory)`, compiled.
 
     Args:
         score: the loop's, which is then compiled once for all its uses.
@@ -38,14 +38,14 @@ def make_online(
     """
     if isinstance(recipe, types.InformedOnline):
 
-        def informed(state, ref_params, rollout, rewards):
+        def informed(state, ref_params, rollout, rewards, columns):
             lookup = _lookup(model, state, ref_params, temperature)
-            return recipe.credit(rollout, rewards, lookup, state.memory)
+            return recipe.credit(rollout, rewards, columns, lookup, state.memory)
 
         return jax.jit(informed, out_shardings=_shardings(model))
     compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
 
-    def plain(state, ref_params, rollout, rewards):
+    def plain(state, ref_params, rollout, rewards, columns):
         ref_logps = score(ref_params, rollout.groups, rollout.kept_ids).logps if recipe.needs_ref else None
         return compiled(rollout, rewards, ref_logps), state.memory
 

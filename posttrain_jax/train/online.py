@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -107,6 +107,12 @@ def run_online(
     return state
 
 
+class _Rewards(NamedTuple):
+    total: Float[Array, "P G"]
+    columns: dict[str, Float[Array, "P G"]]
+    """Each reward by itself."""
+
+
 class _Stages:
     """The compiled functions of the loop."""
 
@@ -143,19 +149,20 @@ class _Stages:
         rollout = self._generate(state.params, tokens, lengths, ids, jax.random.fold_in(state.key, step))
         return rollout, rows.to_host(rollout)
 
-    def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Float[Array, "P G"], dict[str, float]]:
+    def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple["_Rewards", dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
         rewards, columns = self._put(scores.rewards), self._put(scores.columns)
         numbers, by_column = self._summary(rollout, rewards, columns)
         values = {name: float(x) for name, x in numbers.items()}
         named = zip(scores.names, np.asarray(by_column), strict=True)
-        return rewards, values | {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
+        values |= {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
+        return _Rewards(rewards, {name: columns[..., index] for index, name in enumerate(scores.names)}), values
 
     def credit(
-        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: Float[Array, "P G"]
+        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: "_Rewards"
     ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
-        batch, memory = self._credit(state, ref_params, rollout, rewards)
+        batch, memory = self._credit(state, ref_params, rollout, rewards.total, rewards.columns)
         if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
             old = self._score(state.params, rollout.groups, rollout.kept_ids)
             batch = dataclasses.replace(batch, old_logps=old.logps)
@@ -183,12 +190,12 @@ class _Stages:
         state: types.TrainState,
         start: PyTree | None,
         rollout: types.Rollout,
-        rewards: Float[Array, "P G"],
+        rewards: "_Rewards",
         batch: Any,
     ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
         if self._parts.refuse_equal_rewards:
-            checks.rewards(rewards)
+            checks.rewards(rewards.total)
         if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):
             checks.advantages(batch.advantages, self._parts.group_size)
         if self._parts.recipe.needs_ref and start is not None:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from posttrain_jax import types
-from posttrain_jax.losses import running
 
 
 @types.struct
@@ -82,27 +81,12 @@ def offline(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data))
 
 
-def scored(recipe, data):
-    """Credit from given completions and their scores."""
-    return recipe.credit(data.groups, ref_logps(recipe, data), scores=data.rewards)
-
-
-def labelled(recipe, data):
-    """Credit from single completions, their labels and a baseline."""
-    desirable = data.rewards[:, 0] > 0
-    return recipe.credit(data.groups, ref_logps(recipe, data), desirable=desirable, baseline=jnp.float32(0.3))
-
-
-def foreseen(recipe, data):
-    """Credit from given completions and the policy before the update."""
-    return recipe.credit(data.groups, ref_logps(recipe, data), policy_logps=data.policy.logps)
-
-
-def thinned(recipe, data):
-    """As `foreseen`, and a random part of the pairs."""
-    moments, key = running.MovingMoments(mean=jnp.float32(0), std=jnp.float32(0.1)), jax.random.key(0)
-    given = {"policy_logps": data.policy.logps, "moments": moments, "key": key}
-    return recipe.credit(data.groups, ref_logps(recipe, data), **given)
+def informed(recipe, data):
+    """Credit from given completions, of a recipe that may look at policy and columns, nothing being remembered yet."""
+    rewards = data.rewards if data.rewards.shape[1] > 1 else data.rewards[:, 0]
+    columns = {"scores": rewards, "desirable": (rewards > 0).astype(jnp.float32)}
+    lookup = types.Lookup(lambda groups: data.policy, lambda groups: data.ref, jax.random.key(0))
+    return recipe.credit(data.groups, columns, lookup, recipe.init_memory())[0]
 
 
 def weighted(recipe, data):
@@ -111,7 +95,7 @@ def weighted(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), **given)
 
 
-OFFLINE = (offline, scored, labelled, foreseen, thinned, weighted)
+OFFLINE = (offline, informed, weighted)
 """The ways of crediting without a rollout."""
 
 
@@ -136,7 +120,7 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
         completions=jnp.asarray(generator.integers(0, 9, shape)),
         completion_lengths=jnp.asarray(lengths),
         completion_mask=jnp.asarray(mask),
-        group_ids=jnp.asarray(np.arange(rows) // 2 * 5 + 3),
+        group_ids=jnp.asarray(np.arange(rows) // min(case.group_size, 2) * 5 + 3),
     )
     return Data(groups, stats(), stats(), stats(), floats(rewards), jnp.asarray(lengths == length))
 

@@ -21,7 +21,7 @@ from posttrain_jax import types
 
 CASES = preference_cases.CASES | policy_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
-WITH_REF = {name: case for name, case in CASES.items() if case.recipe.needs_ref}
+WITH_REF = {n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit is not cases.informed}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
 

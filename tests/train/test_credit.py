@@ -53,11 +53,11 @@ class Baseline:
     def init_memory(self):
         return running.zero_mean()
 
-    def credit(self, rollout, rewards, lookup, memory):
+    def credit(self, rollout, rewards, columns, lookup, memory):
         mask = rollout.groups.completion_mask
         advantages = jnp.broadcast_to((rewards - memory.mean)[..., None], mask.shape)
         batch = types.PolicyBatch(mask, advantages, weight.sequence_mean(mask))
-        return batch, memory.update(rewards, jnp.isfinite(rewards))
+        return batch, memory.update(columns["a"], jnp.isfinite(rewards))
 
     def loss(self, policy, batch):
         return jnp.sum(-batch.token_weights * batch.advantages * policy.logps), {"advantage": batch.advantages[:, :, 0]}

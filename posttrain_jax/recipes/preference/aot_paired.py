@@ -8,6 +8,7 @@ sorted loss. TRL calls this form `aot`. One pair alone is DPO.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -35,20 +36,20 @@ class AOTPaired:
         """Always."""
         return True
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        *,
-        policy_logps: Float[Array, "P K T"] | None = None,
-    ) -> types.PreferenceBatch:
-        """Every pair counts alike; `policy_logps` are of the policy before the update."""
-        batch = pair.credit(self, groups, ref_logps)
-        chosen, rejected = foreseen.log_ratios(self, batch, policy_logps)
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.PreferenceBatch, tuple[()]]:
+        """Every pair counts alike, and is ranked under the policy before the update."""
+        batch = pair.credit(self, groups, lookup.ref(groups).logps)
+        chosen, rejected = pair.log_ratio_sums(self, lookup.policy(groups), batch)
         ref_chosen, ref_rejected = pair.logp_sums(pair.reference(self, batch), batch)
         ref_margins = ref_chosen - ref_rejected
         ranked = foreseen.at_rank(chosen - rejected + ref_margins, ref_margins, batch.pair_weights > 0)
-        return dataclasses.replace(batch, extra={"ref_margins": ranked})
+        return dataclasses.replace(batch, extra={"ref_margins": ranked}), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -8,6 +8,7 @@ gradient are those of the sorted loss. TRL calls this form `aot_pair` or `aot_un
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -36,19 +37,19 @@ class AOTUnpaired:
         """Always."""
         return True
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        *,
-        policy_logps: Float[Array, "P K T"] | None = None,
-    ) -> types.PreferenceBatch:
-        """Every pair counts alike; `policy_logps` are of the policy before the update."""
-        batch = pair.credit(self, groups, ref_logps)
-        chosen, rejected = foreseen.log_ratios(self, batch, policy_logps)
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.PreferenceBatch, tuple[()]]:
+        """Every pair counts alike, and is ranked under the policy before the update."""
+        batch = pair.credit(self, groups, lookup.ref(groups).logps)
+        chosen, rejected = pair.log_ratio_sums(self, lookup.policy(groups), batch)
         counted = batch.pair_weights > 0
         rivals = foreseen.at_rank(rejected, chosen, counted), foreseen.at_rank(chosen, rejected, counted)
-        return dataclasses.replace(batch, extra={"rivals": jnp.stack(rivals, axis=1)})
+        return dataclasses.replace(batch, extra={"rivals": jnp.stack(rivals, axis=1)}), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -3,16 +3,17 @@
     L = -log sigmoid(+(beta a - delta))   desirable              a = log pi(y)/pi_ref(y)
     L = -log sigmoid(-(beta a - delta))   undesirable
 
-The reward shift delta is a running mean of beta a over both kinds, without gradient. It is one number for the whole
-batch: before each update, `observe` the policy's rewards, and hand the mean to `credit`. The loss is the mean over
-completions. Differs from the paper: delta is the mean over all completions seen, as in TRL, not that of the means of
-both kinds; completions are not weighted by a density ratio.
+The reward shift delta is a running mean of beta a over both kinds, without gradient: `credit` adds the rewards of the
+batch under the policy before the update to its memory. The loss is the mean over completions. The data say in a column
+`desirable` (0 or 1) which is which. Differs from the paper: delta is the mean over all completions seen, as in TRL, not
+that of the means of both kinds; completions are not weighted by a density ratio.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import implicit_reward, link, running
@@ -34,28 +35,19 @@ class BCO:
         """Always."""
         return True
 
-    def observe(
-        self,
-        past: running.RunningMean,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P 1 T"],
-        policy_logps: Float[Array, "P 1 T"],
-    ) -> running.RunningMean:
-        """`past` (first `running.zero_mean()`) and the rewards of this batch, under the policy before the update."""
-        mask = groups.completion_mask
-        rewards = self.beta * implicit_reward.log_ratio_sum(policy_logps, ref_logps, mask)
-        return past.update(rewards, jnp.any(mask, axis=-1))
+    def init_memory(self) -> running.RunningMean:
+        """Of all rewards seen: none."""
+        return running.zero_mean()
 
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P 1 T"] | None = None,
-        *,
-        desirable: Bool[Array, "P"] | None = None,
-        baseline: Float[Array, ""] | None = None,
-    ) -> types.LabelledBatch:
-        """Every completion counts alike; `baseline` is the mean that `observe` gave (delta), beta included."""
-        return labelled.credit(self, groups, ref_logps, desirable, baseline)
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: running.RunningMean
+    ) -> tuple[types.LabelledBatch, running.RunningMean]:
+        """Every completion counts alike, and is measured from the mean of all rewards seen, these among them."""
+        desirable = labelled.labels(self, groups, columns)
+        mask, ref_logps = groups.completion_mask, lookup.ref(groups).logps
+        rewards = self.beta * implicit_reward.log_ratio_sum(lookup.policy(groups).logps, ref_logps, mask)
+        memory = memory.update(rewards, jnp.any(mask, axis=-1))
+        return labelled.credit(groups, desirable, ref_logps, memory.mean), memory
 
     def loss(self, policy: types.TokenStats, batch: types.LabelledBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -9,9 +9,10 @@ code updates the averages before using them.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from posttrain_jax import masked, types
 from posttrain_jax.losses import link, running, selection, weight
@@ -42,27 +43,24 @@ class BetaDPO:
         """Always."""
         return True
 
+    def init_memory(self) -> running.MovingMoments:
+        """M_0 and sigma; that they start at 0 and at 1 nat is our choice."""
+        return running.MovingMoments(mean=jnp.float32(0), std=jnp.float32(self.scale))
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        *,
-        policy_logps: Float[Array, "P K T"] | None = None,
-        moments: running.MovingMoments | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> types.PreferenceBatch:
-        """Beta and the kept pairs, from the policy before the update, M_0 and sigma, and a key for the thinning."""
-        batch = pair.credit(self, groups, ref_logps)
-        chosen, rejected = foreseen.log_ratios(self, batch, policy_logps)
-        if moments is None or key is None:
-            raise ValueError("BetaDPO thins the batch around its moving average: pass moments and key to credit.")
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: running.MovingMoments
+    ) -> tuple[types.PreferenceBatch, running.MovingMoments]:
+        """Beta and the kept pairs, from the policy before the update and the averages of the batches before."""
+        batch = pair.credit(self, groups, lookup.ref(groups).logps)
+        chosen, rejected = pair.log_ratio_sums(self, lookup.policy(groups), batch)
         margins, counted = self.scale * (chosen - rejected), batch.pair_weights > 0
-        odds = -((margins - moments.mean) ** 2) / (2 * jnp.maximum(moments.std, 1e-6) ** 2)
-        kept = selection.without_replacement(odds, counted, groups.group_ids, key, share=self.keep)
-        excess = masked.mean(margins, kept) - moments.mean
+        odds = -((margins - memory.mean) ** 2) / (2 * jnp.maximum(memory.std, 1e-6) ** 2)
+        kept = selection.without_replacement(odds, counted, groups.group_ids, lookup.key, share=self.keep)
+        excess = masked.mean(margins, kept) - memory.mean
         beta = jnp.maximum(self.beta * (1 + self.gain * excess), 1e-3)
         weights = weight.pair_mean(groups.completion_mask & kept[:, None, None])
-        return dataclasses.replace(batch, pair_weights=weights, extra={"betas": jnp.full_like(margins, beta)})
+        batch = dataclasses.replace(batch, pair_weights=weights, extra={"betas": jnp.full_like(margins, beta)})
+        return batch, memory.update(margins, counted, decay=0.9)
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

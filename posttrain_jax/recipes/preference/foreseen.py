@@ -1,8 +1,7 @@
 """What recipes share whose pairs look at one another: credit from the policy as it is before the update.
 
 Losses only add, so what couples rows is decided in `credit`, from the log-probabilities of the policy that the update
-starts from. Micro-batches and devices then change nothing. It asks for one update per batch: after it, the policy is
-another.
+starts from. Micro-batches and devices then change nothing.
 """
 
 from typing import Any
@@ -11,20 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from posttrain_jax import types
-from posttrain_jax.recipes.preference import pair
-
-
-def log_ratios(recipe: Any, batch: types.PreferenceBatch, policy_logps: Float[Array, "P K T"] | None) -> pair.Pair:
-    """log pi(y) - log pi_ref(y) of chosen and rejected, before the update.
-
-    Raises:
-        ValueError: there is no policy to look at.
-    """
-    if policy_logps is None:
-        name = type(recipe).__name__
-        raise ValueError(f"{name} compares pairs with one another before the update: pass policy_logps to credit.")
-    policy = types.TokenStats(logps=policy_logps, entropy=jnp.zeros_like(policy_logps))
-    return pair.log_ratio_sums(recipe, policy, batch)
 
 
 def extra(recipe: Any, batch: types.PreferenceBatch, name: str) -> Array:

@@ -4,15 +4,16 @@
     L = lambda_U (1 - sigmoid(beta (z - a)))   undesirable    z = max(0, mean_i log pi(y_i-1|x_i)/pi_ref(y_i-1|x_i))
 
 The reference point z estimates KL(policy || reference) from completions of other prompts. It has no gradient and is one
-number for the whole batch: score `mismatched(groups)` with the policy, as it is before the update, and the reference,
-and hand `reference_point` of both to `credit`. The loss is the mean over completions.
+number for the whole batch: `credit` scores `labelled.mismatched` with the reference and with the policy as it is before
+the update. The loss is the mean over completions. The data say in a column `desirable` (0 or 1) which is which.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from posttrain_jax import masked, types
 from posttrain_jax.losses import implicit_reward
@@ -40,16 +41,17 @@ class KTO:
         """Always."""
         return True
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P 1 T"] | None = None,
-        *,
-        desirable: Bool[Array, "P"] | None = None,
-        baseline: Float[Array, ""] | None = None,
-    ) -> types.LabelledBatch:
-        """Every completion counts alike; `baseline` is the `reference_point`, in nats."""
-        return labelled.credit(self, groups, ref_logps, desirable, baseline)
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.LabelledBatch, tuple[()]]:
+        """Every completion counts alike, and is measured from the `reference_point`."""
+        desirable, others = labelled.labels(self, groups, columns), labelled.mismatched(groups)
+        baseline = reference_point(lookup.policy(others), lookup.ref(others), others)
+        return labelled.credit(groups, desirable, lookup.ref(groups).logps, baseline), memory
 
     def loss(self, policy: types.TokenStats, batch: types.LabelledBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
@@ -59,19 +61,8 @@ class KTO:
         return jnp.sum(batch.row_weights * losses), labelled.report(margins, batch)
 
 
-def mismatched(groups: types.Groups) -> types.Groups:
-    """Every prompt with the completion of the row before; not counted where either row is empty."""
-    own = jnp.any(groups.completion_mask, axis=-1, keepdims=True)
-    return dataclasses.replace(
-        groups,
-        completions=jnp.roll(groups.completions, 1, axis=0),
-        completion_lengths=jnp.roll(groups.completion_lengths, 1, axis=0),
-        completion_mask=jnp.roll(groups.completion_mask, 1, axis=0) & own,
-    )
-
-
 def reference_point(policy: types.TokenStats, ref: types.TokenStats, groups: types.Groups) -> Float[Array, ""]:
-    """z, in nats, of the statistics of `groups`, which `mismatched` gave."""
+    """z, in nats, of the statistics of `groups`, which `labelled.mismatched` gave."""
     mask = groups.completion_mask
     ratios = implicit_reward.log_ratio_sum(policy.logps, ref.logps, mask)
     return jax.lax.stop_gradient(jnp.maximum(masked.mean(ratios, jnp.any(mask, axis=-1)), 0))

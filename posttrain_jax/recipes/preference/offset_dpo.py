@@ -2,18 +2,19 @@
 
     L = -log sigmoid(m - alpha log(r_w - r_l)),   m as in DPO,   r = given scores of the completions
 
-Pairs that differ more must be told apart further. `credit` takes the scores; pairs whose chosen completion does not
-score above the rejected one, or where a score is NaN, do not count.
+Pairs that differ more must be told apart further. The data hold both in a column `scores`, in any unit; pairs whose
+chosen completion does not score above the rejected one, or where a score is NaN, do not count.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import link, weight
-from posttrain_jax.recipes.preference import pair, setting
+from posttrain_jax.recipes.preference import column, pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +35,21 @@ class OffsetDPO:
         """Always."""
         return True
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        scores: Float[Array, "P K"] | None = None,
-    ) -> types.PreferenceBatch:
-        """Offsets log(r_w - r_l) from `scores`, in any unit; every pair with a difference above 0 counts alike."""
-        batch = pair.credit(self, groups, ref_logps)
-        if scores is None:
-            raise ValueError("OffsetDPO asks by how much a completion is better: pass scores [P, 2].")
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.PreferenceBatch, tuple[()]]:
+        """Offsets log(r_w - r_l) from the column `scores`; every pair with a difference above 0 counts alike."""
+        batch = pair.credit(self, groups, lookup.ref(groups).logps)
+        scores = column.take(self, columns, "scores")
         gaps = scores[:, 0] - scores[:, 1]
         counted = gaps > 0
         pair_weights = weight.pair_mean(batch.completion_mask & counted[:, None, None])
         offsets = jnp.log(jnp.where(counted, gaps, 1))
-        return dataclasses.replace(batch, pair_weights=pair_weights, extra={"offsets": offsets})
+        return dataclasses.replace(batch, pair_weights=pair_weights, extra={"offsets": offsets}), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -2,11 +2,12 @@
 
     L = (a_w - eta (P_w - 1/2))^2 + (a_l - eta (P_l - 1/2))^2,   a = log pi(y)/pi_ref(y)
 
-The reference is the policy of the iteration before, P the probability that y beats a completion of it. Without given
-`win_rates`, `credit` takes P_w = 1 and P_l = 0: the hard form.
+The reference is the policy of the iteration before, P the probability that y beats a completion of it. The data hold
+both in a column `win_rates`; without one, P_w = 1 and P_l = 0: the hard form.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -31,21 +32,21 @@ class SPPO:
         """Always."""
         return True
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        win_rates: Float[Array, "P K"] | None = None,
-    ) -> types.PreferenceBatch:
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.PreferenceBatch, tuple[()]]:
         """Every pair counts alike, but those with an empty completion or a win rate that is NaN."""
-        batch = pair.credit(self, groups, ref_logps)
-        if win_rates is None:
-            win_rates = jnp.broadcast_to(jnp.array([1.0, 0.0]), groups.completion_lengths.shape)
+        batch = pair.credit(self, groups, lookup.ref(groups).logps)
+        hard = jnp.broadcast_to(jnp.array([1.0, 0.0]), groups.completion_lengths.shape)
+        win_rates = columns.get("win_rates", hard)
         known = ~jnp.isnan(win_rates)
         pair_weights = weight.pair_mean(batch.completion_mask & known[:, :, None])
-        return dataclasses.replace(
-            batch, pair_weights=pair_weights, extra={"win_rates": jnp.where(known, win_rates, 0.5)}
-        )
+        extra = {"win_rates": jnp.where(known, win_rates, 0.5)}
+        return dataclasses.replace(batch, pair_weights=pair_weights, extra=extra), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -37,13 +37,25 @@ def stats(logps):
     return types.TokenStats(logps=logps, entropy=jnp.zeros_like(logps))
 
 
+def lookup(policy, ref):
+    """A policy and a reference that say these log-probabilities of whatever is asked."""
+    return types.Lookup(lambda groups: stats(policy), lambda groups: stats(ref), jax.random.key(0))
+
+
 POLICY = stats(spread(-10, -14))
 REF = spread(-11, -13)
 
 
+def credit(recipe, given, policy, ref, columns=None):
+    """The batch of a recipe of either kind, with nothing remembered."""
+    if isinstance(recipe, types.InformedOffline):
+        return recipe.credit(given, columns or {}, lookup(policy, ref), recipe.init_memory())[0]
+    return recipe.credit(given, ref)
+
+
 def loss(recipe, policy=POLICY, ref=REF):
     """Loss of the pair, and its metrics."""
-    return recipe.loss(policy, recipe.credit(GROUPS, ref))
+    return recipe.loss(policy, credit(recipe, GROUPS, policy.logps, ref))
 
 
 def step(recipe, policy=POLICY, ref=REF):
@@ -72,7 +84,7 @@ RANDOM_REF, RANDOM_LOGPS = (
 
 def random_step(recipe):
     """Loss of the random batch, and its gradient by the log-probabilities."""
-    batch = recipe.credit(groups(RANDOM_MASK), RANDOM_REF)
+    batch = credit(recipe, groups(RANDOM_MASK), RANDOM_LOGPS, RANDOM_REF)
     value, gradient = jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(stats(RANDOM_LOGPS))
     return value, gradient.logps
 

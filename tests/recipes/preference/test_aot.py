@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import GROUPS, POLICY, RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, REF, groups, stats, step
+from canonical_pair import GROUPS, POLICY, RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, REF, credit, groups, stats, step
 
 from posttrain_jax import types
 from posttrain_jax.losses import link
@@ -17,7 +17,7 @@ EACH = pytest.mark.parametrize("form", [AOTPaired, AOTUnpaired])
 
 def loss(recipe, logps, ref, mask, before=None):
     """Loss of the policy, credited under the policy `before` (by default itself)."""
-    batch = recipe.credit(groups(mask), ref, policy_logps=jax.lax.stop_gradient(logps if before is None else before))
+    batch = credit(recipe, groups(mask), jax.lax.stop_gradient(logps if before is None else before), ref)
     return recipe.loss(stats(logps), batch)[0]
 
 
@@ -77,8 +77,6 @@ def test_pairs_that_do_not_count_are_in_no_order(form):
 
 @EACH
 def test_what_is_missing_is_named(form):
-    with pytest.raises(ValueError, match="policy_logps"):
-        form().credit(GROUPS, REF)
     with pytest.raises(ValueError, match=f"{form.__name__} reads"):
         form().loss(POLICY, types.PreferenceBatch(GROUPS.completion_mask, jnp.ones(1), REF))
 

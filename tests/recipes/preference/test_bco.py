@@ -1,10 +1,8 @@
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import check
-from labelled_pair import GROUPS, POLICY, REF, emptied, step, without
+from canonical_pair import check, lookup
+from labelled_pair import DESIRABLE, GROUPS, POLICY, REF, emptied, step
 
-from posttrain_jax.losses import running
 from posttrain_jax.recipes.preference.bco import BCO
 from posttrain_jax.recipes.preference.bco_pair import BCOPair
 
@@ -25,21 +23,19 @@ def test_gradient_is_by_the_distance_from_the_shift():
 
 
 def test_the_shift_is_the_mean_of_all_rewards_seen():
-    seen = BCO(beta=0.1).observe(running.zero_mean(), emptied(), REF, POLICY.logps)
+    recipe = BCO(beta=0.1)
+    batch, seen = recipe.credit(emptied(), {"desirable": DESIRABLE}, lookup(POLICY.logps, REF), recipe.init_memory())
     np.testing.assert_allclose([seen.mean, seen.count], [0.1, 1], rtol=1e-5)
-    seen = BCO(beta=0.1).observe(seen, GROUPS, REF, POLICY.logps)
-    np.testing.assert_allclose([seen.mean, seen.count], [0.1 / 3, 3], rtol=1e-4)
-
-
-def test_rows_that_fill_up_the_batch_weigh_nothing():
-    batch = BCO().credit(emptied(), REF, desirable=jnp.array([True, True]), baseline=jnp.float32(0))
+    np.testing.assert_allclose(batch.baselines, 0.1, rtol=1e-5)
     np.testing.assert_array_equal(batch.row_weights, [1, 0])
+    batch, seen = recipe.credit(GROUPS, {"desirable": DESIRABLE}, lookup(POLICY.logps, REF), seen)
+    np.testing.assert_allclose([seen.mean, seen.count], [0.1 / 3, 3], rtol=1e-4)
+    np.testing.assert_allclose(batch.baselines, 0.1 / 3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("field", ["ref_logps", "desirable", "baseline"])
-def test_what_is_missing_is_named(field):
-    with pytest.raises(ValueError, match=field):
-        BCO().credit(GROUPS, **without(field))
+def test_missing_labels_are_refused():
+    with pytest.raises(ValueError, match="BCO reads the column 'desirable'"):
+        BCO().credit(GROUPS, {}, lookup(POLICY.logps, REF), BCO().init_memory())
 
 
 def test_meaningless_numbers_are_refused():

@@ -2,7 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import GROUPS, POLICY, RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, REF, groups, random_step, stats
+from canonical_pair import (
+    GROUPS,
+    POLICY,
+    RANDOM_LOGPS,
+    RANDOM_MASK,
+    RANDOM_REF,
+    REF,
+    groups,
+    lookup,
+    random_step,
+    stats,
+)
 
 from posttrain_jax.losses import running
 from posttrain_jax.recipes.preference.beta_dpo import BetaDPO
@@ -11,7 +22,7 @@ from posttrain_jax.recipes.preference.dpo import DPO
 
 def credit(recipe, mean, *, logps=POLICY.logps, ref=REF, given=GROUPS):
     moments = running.MovingMoments(mean=jnp.float32(mean), std=jnp.float32(1))
-    return recipe.credit(given, ref, policy_logps=logps, moments=moments, key=jax.random.key(0))
+    return recipe.credit(given, {}, lookup(logps, ref), moments)[0]
 
 
 @pytest.mark.parametrize(("scale", "mean", "beta"), [(0.1, 0.0, 0.112), (1.0, 1.5, 0.13), (1.0, 100.0, 0.001)])
@@ -44,11 +55,14 @@ def test_outliers_are_thinned_out_and_the_others_share_the_weight():
     np.testing.assert_array_equal(batch.pair_weights, [0.5, 0, 0.5])
 
 
-def test_what_is_missing_is_named():
-    with pytest.raises(ValueError, match="policy_logps"):
-        BetaDPO().credit(GROUPS, REF)
-    with pytest.raises(ValueError, match="moments and key"):
-        BetaDPO().credit(GROUPS, REF, policy_logps=POLICY.logps)
+def test_averages_follow_the_batch():
+    recipe = BetaDPO(scale=1.0)
+    start = recipe.init_memory()
+    np.testing.assert_array_equal([start.mean, start.std], [0, 1])
+    _, moments = recipe.credit(groups(RANDOM_MASK), {}, lookup(RANDOM_LOGPS, RANDOM_REF), start)
+    margins = np.where(RANDOM_MASK, RANDOM_LOGPS - RANDOM_REF, 0).sum(-1) @ [1, -1]
+    np.testing.assert_allclose(moments.mean, 0.1 * margins.mean(), rtol=1e-4)
+    np.testing.assert_allclose(moments.std, 0.9 + 0.1 * margins.std(ddof=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"gain": -1.0}, {"keep": 0.0}, {"scale": 0.0}])

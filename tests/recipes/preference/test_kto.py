@@ -3,10 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from canonical_pair import GROUPS as PAIRS
-from canonical_pair import groups, stats
-from labelled_pair import DESIRABLE, GROUPS, POLICY, REF, emptied, step, without
+from canonical_pair import groups, lookup, stats
+from labelled_pair import DESIRABLE, GROUPS, POLICY, REF, emptied, step
 
-from posttrain_jax.recipes.preference import kto
+from posttrain_jax import types
+from posttrain_jax.recipes.preference import kto, labelled
 from posttrain_jax.recipes.preference.kto import KTO
 
 
@@ -27,19 +28,22 @@ def test_gradient_pushes_desirable_completions_up_and_others_down():
 
 
 def test_metrics():
-    batch = KTO().credit(GROUPS, REF, desirable=DESIRABLE, baseline=jnp.float32(0.5))
+    # log-ratios of 1 and -1, and every completion is one nat likelier than under the reference
+    moved = types.Lookup(lambda rows: stats(REF + 0.1), lambda rows: stats(REF), jax.random.key(0))
+    batch, _ = KTO().credit(GROUPS, {"desirable": DESIRABLE}, moved, ())
+    np.testing.assert_allclose(batch.baselines, (0.1 * 7 + 0.1 * 5) / 2, rtol=1e-5)
     _, metrics = KTO().loss(POLICY, batch)
-    np.testing.assert_allclose(metrics["margin"], [0.05, -0.15], atol=1e-6)
+    np.testing.assert_allclose(metrics["margin"], [0.04, -0.16], atol=1e-6)
     np.testing.assert_array_equal(metrics["accuracy"], [1, 1])
 
 
-def test_every_prompt_meets_the_completion_of_the_row_before():
-    rows = groups(jnp.arange(2)[None, None] < jnp.array([[[1]], [[2]], [[2]]]))
-    rolled = kto.mismatched(rows)
-    np.testing.assert_array_equal(rolled.completion_lengths[:, 0], [2, 1, 2])
-    np.testing.assert_array_equal(rolled.completion_mask.sum(-1)[:, 0], [2, 1, 2])
+def test_every_prompt_meets_the_completion_of_the_counted_row_before():
+    rows = groups(jnp.arange(2)[None, None] < jnp.array([[[1]], [[0]], [[2]], [[2]]]))
+    rolled = labelled.mismatched(rows)
+    np.testing.assert_array_equal(rolled.completion_lengths[:, 0][jnp.array([0, 2, 3])], [2, 1, 2])
+    np.testing.assert_array_equal(rolled.completion_mask.sum(-1)[:, 0], [2, 0, 1, 2])
     np.testing.assert_array_equal(rolled.group_ids, rows.group_ids)
-    assert not kto.mismatched(emptied()).completion_mask.any()
+    assert not labelled.mismatched(emptied()).completion_mask.any()
 
 
 def test_the_reference_point_is_the_mean_log_ratio_cut_off_at_zero_and_has_no_gradient():
@@ -51,15 +55,11 @@ def test_the_reference_point_is_the_mean_log_ratio_cut_off_at_zero_and_has_no_gr
     assert not gradient.logps.any()
 
 
-@pytest.mark.parametrize("field", ["ref_logps", "desirable", "baseline"])
-def test_what_is_missing_is_named(field):
-    with pytest.raises(ValueError, match=field):
-        KTO().credit(GROUPS, **without(field))
-
-
-def test_pairs_are_refused():
+def test_missing_labels_and_pairs_are_refused():
+    with pytest.raises(ValueError, match="KTO reads the column 'desirable' of the data, which have scores"):
+        KTO().credit(GROUPS, {"scores": DESIRABLE}, lookup(POLICY.logps, REF), ())
     with pytest.raises(ValueError, match="one completion in every row, not 2"):
-        KTO().credit(PAIRS, REF)
+        KTO().credit(PAIRS, {}, lookup(POLICY.logps, REF), ())
 
 
 @pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"desirable_weight": -1.0}, {"undesirable_weight": float("nan")}])

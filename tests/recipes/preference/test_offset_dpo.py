@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import GROUPS, POLICY, RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, REF, groups, loss, stats
+from canonical_pair import GROUPS, POLICY, RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, REF, credit, groups, loss, stats
 
 from posttrain_jax import types
 from posttrain_jax.recipes.preference.dpo import DPO
@@ -9,7 +9,7 @@ from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
 
 
 def scored(recipe, scores):
-    return recipe.loss(POLICY, recipe.credit(GROUPS, REF, scores=jnp.array([scores])))[0]
+    return recipe.loss(POLICY, credit(recipe, GROUPS, POLICY.logps, REF, {"scores": jnp.array([scores])}))[0]
 
 
 def test_canonical_pair():
@@ -24,14 +24,14 @@ def test_a_difference_of_one_or_no_offset_is_dpo():
 
 def test_pairs_scored_the_wrong_way_round_or_not_at_all_do_not_count():
     scores = jnp.array([[1.0, 2.0], [1.0, jnp.nan], [5.0, 1.0]])
-    batch = OffsetDPO().credit(groups(RANDOM_MASK), RANDOM_REF, scores=scores)
+    batch = credit(OffsetDPO(), groups(RANDOM_MASK), RANDOM_LOGPS, RANDOM_REF, {"scores": scores})
     np.testing.assert_array_equal(batch.pair_weights, [0, 0, 1])
     assert np.isfinite(OffsetDPO().loss(stats(RANDOM_LOGPS), batch)[0])
 
 
 def test_missing_scores_are_refused_in_words():
     with pytest.raises(ValueError, match="scores"):
-        OffsetDPO().credit(GROUPS, REF)
+        credit(OffsetDPO(), GROUPS, POLICY.logps, REF)
     with pytest.raises(ValueError, match="offsets"):
         OffsetDPO().loss(POLICY, types.PreferenceBatch(GROUPS.completion_mask, jnp.ones(1), REF))
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import groups, stats
+from canonical_pair import credit, groups, stats
 
 from posttrain_jax.losses import divergence_score
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
@@ -56,17 +56,16 @@ RECIPES = {
 }
 
 
-def credit(recipe):
+def credited(recipe):
     """The batch, without likelihood terms."""
-    more = {"policy_logps": POLICY} if isinstance(recipe, AOTPaired | AOTUnpaired) else {}
-    batch = recipe.credit(groups(jnp.ones(POLICY.shape, bool)), REF, **more)
+    batch = credit(recipe, groups(jnp.ones(POLICY.shape, bool)), POLICY, REF)
     return dataclasses.replace(batch, token_weights=jnp.zeros_like(POLICY))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_loss_and_gradient(name):
     recipe, expected = RECIPES[name], FROZEN["results"][name]
-    batch = credit(recipe)
+    batch = credited(recipe)
     value, gradient = jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(stats(POLICY))
     np.testing.assert_allclose(value, expected["loss"], rtol=1e-5)
     np.testing.assert_allclose(gradient.logps[:, :, 0], expected["gradient"], rtol=2e-5, atol=1e-7)
