@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.bgpo import BGPO
+    from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
     from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.dapo import DAPO
     from posttrain_jax.recipes.policy.disco import DisCO
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.reinforce import REINFORCE
     from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
     from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
+    from posttrain_jax.recipes.policy.remax import ReMax
     from posttrain_jax.recipes.policy.rloo import RLOO
     from posttrain_jax.recipes.policy.sapo import SAPO
     from posttrain_jax.recipes.policy.scale_rl import ScaleRL
@@ -141,6 +143,8 @@ _MODULE_OF = {
     "BGPO": "recipes.policy.bgpo",
     "THR": "recipes.policy.thr",
     "NTHR": "recipes.policy.nthr",
+    "BranchGRPO": "recipes.policy.branch_grpo",
+    "ReMax": "recipes.policy.remax",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -231,6 +235,7 @@ __all__ = [
     "AsymRE",
     "BCOPair",
     "BetaDPO",
+    "BranchGRPO",
     "ChiPO",
     "DisCO",
     "DiscoPOP",
@@ -258,6 +263,7 @@ __all__ = [
     "REINFORCEPlusPlus",
     "REINFORCEPlusPlusBaseline",
     "RationalePO",
+    "ReMax",
     "ReferenceClippedDPO",
     "RobustDPO",
     "Rollout",

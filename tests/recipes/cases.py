@@ -68,11 +68,28 @@ def several(recipe, data):
     return online(recipe, dataclasses.replace(data, rewards=columns))
 
 
+def with_baselines(recipe, data):
+    """As `once`, with a reward that every prompt is compared with."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    baselines = jnp.full(data.rewards.shape[0], 0.2)
+    return recipe.credit(rollout, data.rewards, ref_logps(recipe, data), baselines=baselines)
+
+
 def influenced(recipe, data):
     """As `online`, with an influence of every token."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
     influences = data.old.logps + data.old.entropy
     batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data), influences=influences)
+    return dataclasses.replace(batch, old_logps=data.old.logps)
+
+
+def branched(recipe, data):
+    """As `online`, in trees that branch by the first token, to which it leads, and then by all."""
+    words = jnp.where(data.groups.completion_mask, data.groups.completions, 0)
+    branches = jnp.stack([words[..., 0] % 2, words[..., 0] % 2 + 2 * jnp.sum(words, axis=-1)], axis=-1)
+    edges = jnp.minimum(jnp.zeros_like(words) + jnp.arange(words.shape[-1])[None, None], 1)
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    batch = recipe.credit(rollout, data.rewards, branches=branches, edges=edges)
     return dataclasses.replace(batch, old_logps=data.old.logps)
 
 

@@ -22,6 +22,8 @@ CASES = {
     "bgpo": cases.Case(pt.BGPO(), cases.online),
     "thr": cases.Case(pt.THR(scale=0.1, above=0.0), cases.influenced),
     "nthr": cases.Case(pt.NTHR(above=0.0), cases.influenced),
+    "branch_grpo": cases.Case(pt.BranchGRPO(), cases.branched),
+    "remax": cases.Case(pt.ReMax(), cases.with_baselines, flat_groups_rest=False),
     "rloo": cases.Case(pt.RLOO(), cases.once),
     "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
     "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
