@@ -11,14 +11,13 @@ at the end of the first pass and 0.53 in the second (means of 20 steps, within 0
 import dataclasses
 from typing import Annotated
 
-import jax
 import rich
 import tyro
 
 from posttrain_jax import DPO
 from posttrain_jax.data import batch, encode, fields, iterate, preferences, source
 from posttrain_jax.models import huggingface, pretrained
-from posttrain_jax.train import display, offline, optimizer, plot, run
+from posttrain_jax.train import display, host, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -48,6 +47,8 @@ class Config:
     """Rows of an update, over all devices."""
     max_bad_fraction: float = 0.0
     """Share of the rows that may be unfit and is left out, counted; 0 stops at the first."""
+    hosts: host.Hosts = host.Hosts()
+    """Other processes of this run, where nothing else tells."""
 
 
 def main(c: Config) -> None:
@@ -58,8 +59,7 @@ def main(c: Config) -> None:
     )
     rich.print(report)
     pad = batch.Pad([batch.Bucket(c.max_prompt, c.max_completion)], start.tokenizer.pad_id, group_size=2)
-    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    data = iterate.Batches(rows, pad, batch_size=c.batch_size, seed=c.plan.seed, **share)
+    data = iterate.Batches(rows, pad, batch_size=c.batch_size, seed=c.plan.seed)
     adamw = optimizer.AdamW(optimizer.Cosine(c.learning_rate, c.plan.steps, c.warmup_steps))
     parts = offline.Offline(start.model, c.recipe, optimizer.make_optimizer(adamw), data)
     state = offline.run_offline(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
@@ -68,4 +68,6 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    config = tyro.cli(Config)
+    config.hosts.join()
+    main(config)

@@ -12,7 +12,6 @@ Two rewards: the answer (the gold answer is what follows `####` in `answer_field
 import dataclasses
 from typing import Annotated
 
-import jax
 import rich
 import tyro
 
@@ -21,7 +20,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts, source
 from posttrain_jax.models import huggingface, pretrained
 from posttrain_jax.rewards import combine, extract, format, math_answer, pool
 from posttrain_jax.rollout import sample
-from posttrain_jax.train import display, online, optimizer, plot, run
+from posttrain_jax.train import display, host, online, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -53,6 +52,8 @@ class Config:
     """Divides the logits when sampling; scored at the same."""
     form_weight: float = 0.2
     """Weight of the form beside the answer's 1."""
+    hosts: host.Hosts = host.Hosts()
+    """Other processes of this run, where nothing else tells."""
 
 
 def main(c: Config) -> None:
@@ -60,10 +61,8 @@ def main(c: Config) -> None:
     start = c.start.load()
     rows, report = prompts.encode(c.source.read(), c.read, start.tokenizer, encode.Limits(c.max_prompt, 1))
     rich.print(report)
-    pad, share = prompts.Pad([c.max_prompt], start.tokenizer.pad_id), (jax.process_index(), jax.process_count())
-    data = iterate.Batches(
-        rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed, process_index=share[0], process_count=share[1]
-    )
+    pad = prompts.Pad([c.max_prompt], start.tokenizer.pad_id)
+    data = iterate.Batches(rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed)
     answer = math_answer.MathAnswer(gold=extract.after_hashes, answer_field=c.answer_field)
     form = format.Ending(r"#### -?[\d,.]+")
     rewards = combine.WeightedRewards({"answer": (1.0, answer), "form": (c.form_weight, form)})
@@ -77,4 +76,6 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    config = tyro.cli(Config)
+    config.hosts.join()
+    main(config)

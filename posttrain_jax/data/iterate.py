@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import grain
+import jax
 import numpy as np
 
 Row = TypeVar("Row")
@@ -15,8 +16,10 @@ Collate = Callable[[Sequence[Row], slice], Batch]
 """From the rows of a global batch and the part of one process to that part: `batch.Pad`, `prompts.Pad`."""
 
 
-def share(batch_size: int, process_index: int, process_count: int) -> slice:
-    """The rows of the global batch that a process holds: consecutive, and the same number for each."""
+def share(batch_size: int, process_index: int | None = None, process_count: int | None = None) -> slice:
+    """The rows of the global batch that a process (this one) holds: consecutive, and the same number for each."""
+    process_index = jax.process_index() if process_index is None else process_index
+    process_count = jax.process_count() if process_count is None else process_count
     if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
         raise ValueError(
             f"a batch of {batch_size} rows cannot be shared by process {process_index} of {process_count}; "
@@ -40,8 +43,8 @@ class Batches(Generic[Row, Batch]):
         *,
         batch_size: int,
         seed: int,
-        process_index: int = 0,
-        process_count: int = 1,
+        process_index: int | None = None,
+        process_count: int | None = None,
     ):
         """Begin at the first batch.
 
@@ -50,8 +53,8 @@ class Batches(Generic[Row, Batch]):
             collate: makes a batch of rows.
             batch_size: rows of a global batch.
             seed: of the order.
-            process_index: this process (`jax.process_index()`).
-            process_count: processes (`jax.process_count()`).
+            process_index: of the process that will hold the batches; this one (`jax.process_index()`) where None.
+            process_count: processes; `jax.process_count()` where None.
         """
         if not rows:
             raise ValueError("there are no rows to iterate over.")
@@ -106,7 +109,12 @@ def _permutation(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def one_pass(
-    rows: Sequence[Row], collate: Collate, *, batch_size: int, process_index: int = 0, process_count: int = 1
+    rows: Sequence[Row],
+    collate: Collate,
+    *,
+    batch_size: int,
+    process_index: int | None = None,
+    process_count: int | None = None,
 ) -> Iterator[Any]:
     """Batches of all rows once, in order, for evaluation; the last is filled up with rows that count for nothing."""
     own = share(batch_size, process_index, process_count)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from posttrain_jax.train import checkpoint
+from posttrain_jax.train import checkpoint, process
 
 GIB = 2**30
 REMEDY = (
@@ -45,7 +45,8 @@ def checked(name: str, stage: Callable[..., Any]) -> Callable[..., Any]:
         shapes = tuple((x.shape, str(x.dtype)) for x in jax.tree.leaves(args))
         if shapes not in seen:
             seen.add(shapes)
-            refuse(name, need(name, stage, first, *args), room())
+            with process.as_one():
+                refuse(name, need(name, stage, first, *args), room())
         return stage(first, *args)
 
     return call

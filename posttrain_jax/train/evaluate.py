@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import masked
@@ -41,7 +43,7 @@ def make_evaluate(
         seed: of the draws.
     """
     sampler = generate.make_generate(model, sampling, group_size)
-    totals = jax.jit(_totals)
+    totals = jax.jit(_totals, out_shardings=NamedSharding(model.mesh, Spec()))
 
     def one(params: PyTree, batch: prompting.PromptBatch) -> np.ndarray:
         prompt, lengths, ids = (_put(model, x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids))

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
 from posttrain_jax import types
 from posttrain_jax.models import language_model
-from posttrain_jax.train import capacity, checks, credit, metrics, reference, rows, run, update
+from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run_offline(
                 raise journal.stop(step, state, position, run.NOT_FINITE, ref)
             state = dataclasses.replace(state, memory=memory)
             ref.follow(state.params, step)
-            values["completion_length"] = float(np.mean(own.completion_lengths))
+            values["completion_length"] = float(jnp.mean(groups.completion_lengths.astype(jnp.float32)))
             values |= clock.report(values["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values)
             journal.save(step, state, parts.data, ref)
@@ -90,7 +90,8 @@ def run_offline(
 def _check(parts: Offline) -> None:
     """Refuse what the first batch shows, before anything is compiled."""
     first = run.ahead(parts.data)
-    checks.counted_rows(first.completion_mask, first.group_ids)
+    with process.as_one():
+        checks.counted_rows(first.completion_mask, first.group_ids)
     checks.positions(first.prompts.shape[1], first.completions.shape[2], parts.model.config.max_position)
 
 

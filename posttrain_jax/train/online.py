@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import types
@@ -15,7 +17,7 @@ from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import capacity, checks, credit, metrics, reference, rows, run, summary, update
+from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, summary, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,8 @@ class _Stages:
     def __init__(self, parts: Online, plan: run.Plan):
         first = run.ahead(parts.data).prompts
         checks.sampling(parts.sampling)
-        checks.double_bos(first, parts.tokenizer.bos_id)
+        with process.as_one():
+            checks.double_bos(first, parts.tokenizer.bos_id)
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts = parts
@@ -127,7 +130,7 @@ class _Stages:
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, temperature=temperature)
-        self._summary = jax.jit(summary.of_rollout)
+        self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
         learner = update.make_update(
             model,
             parts.recipe,

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 
@@ -12,12 +13,14 @@ CURVES = ("reward", "loss", "accuracy", "margin", "kl", "entropy", "completion_l
 
 
 def plot_run(folder: str | pathlib.Path) -> pathlib.Path:
-    """Draw `metrics.jsonl` of a run's folder as `metrics.png` in the same folder.
+    """Draw `metrics.jsonl` of a run's folder as `metrics.png` in the same folder; of several processes the first does.
 
     Raises:
         ValueError: there is nothing to draw.
     """
     folder = pathlib.Path(folder)
+    if jax.process_index() != 0:
+        return folder / "metrics.png"
     lines = metrics.read(folder / "metrics.jsonl")
     names = [name for name in CURVES if any(line.get(name) is not None for line in lines)]
     if "reward" in names and "loss" in names:

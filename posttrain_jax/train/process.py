@@ -1,6 +1,9 @@
 """What the processes of one run do as one: agree, and speak with one voice."""
 
+import contextlib
 import sys
+import zlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -18,3 +21,43 @@ def tell(text: str) -> None:
     """Say a sentence to the person who started the run, once and not once in every process."""
     if jax.process_index() == 0:
         print(text, file=sys.stderr, flush=True)
+
+
+def first_text(text: str, *, limit: int = 2000) -> str:
+    """What the first process that says anything says (at most `limit` bytes); all must call."""
+    if jax.process_count() == 1:
+        return text
+    padded = np.frombuffer(text.encode()[:limit].ljust(limit, b"\0"), np.uint8)
+    texts = [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in multihost_utils.process_allgather(padded)]
+    return next(filter(None, texts), "")
+
+
+@contextlib.contextmanager
+def as_one() -> Iterator[None]:
+    """Refuse in every process what one of them refuses inside, with the same sentence; all must enter.
+
+    Raises:
+        ValueError: one was raised inside, in this process or in another.
+    """
+    refusal = ""
+    try:
+        yield
+    except ValueError as error:
+        refusal = str(error)
+    if sentence := first_text(refusal):
+        raise ValueError(sentence)
+
+
+def agree(text: str, otherwise: str) -> None:
+    """Go on where `text` is the same in every process; all must call.
+
+    Raises:
+        ValueError: it is not, in every process, with `otherwise` said of the first that differs.
+    """
+    sums = multihost_utils.process_allgather(np.uint32(zlib.crc32(text.encode())))
+    different = np.flatnonzero(sums != sums[0])
+    if different.size:
+        raise ValueError(
+            f"process {different[0]} of {len(sums)} {otherwise}: give every host the same command, the same data, and"
+            " a folder on storage that all of them share."
+        )

@@ -12,10 +12,15 @@ def to_devices(sharding: NamedSharding, own: Shaped[np.ndarray, "p ..."]) -> Sha
     """One global array of the rows that each process holds.
 
     Raises:
-        ValueError: this process's devices cannot share its rows evenly.
+        ValueError: this process's devices cannot share its rows evenly, or other processes hold the same rows.
     """
     total = math.prod(sharding.mesh.shape[axis] for axis in sharding.spec[0])
     parts = len({str(index) for index in sharding.addressable_devices_indices_map((total,)).values()})
+    if parts * jax.process_count() != total:
+        raise ValueError(
+            f"{parts} of {total} row shards (data x fsdp) lie in this process, one of {jax.process_count()} that should"
+            " hold as many each and no row twice: use all devices, and a tensor axis that ends within a process."
+        )
     if len(own) % parts:
         raise ValueError(
             f"a batch of {len(own)} rows cannot be shared by {parts} row shards (data x fsdp): use a multiple of"

@@ -78,7 +78,8 @@ class Run:
             about: what is run, in words; stored with the run.
             loggers: beside the JSON lines.
         """
-        checks.writable(pathlib.Path(plan.folder))
+        with process.as_one():
+            checks.writable(pathlib.Path(plan.folder))
         self.plan = plan
         self.about = provenance.complete(about)
         self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
@@ -117,11 +118,13 @@ class Run:
 
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
-                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ.
+                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ; or the processes of a
+                pod differ in these, or do not share the folder.
         """
         wanted = update.abstract_state(model, optimizer, memory)
         checks.batch(ahead(data), self.plan.micro_batches, model.row_shards)
-        checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
+        with process.as_one():
+            checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
         if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)
@@ -132,10 +135,13 @@ class Run:
             data.restore(snapshot.data)
             state = snapshot.state
             ref.params = ref.params if snapshot.ref_params is None else snapshot.ref_params
+        folder, about = pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)}
         if jax.process_index() == 0:
-            provenance.write(pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)})
-            lines = metrics.JsonLines(self.plan.folder, resumed_step=self.start)
+            provenance.write(folder, about)
+            lines = metrics.JsonLines(folder, resumed_step=self.start)
             self._logger = metrics.Several([lines, *self._loggers])
+        process.agree(json.dumps([self.start, about, data.state()]), "has another run, or other data, than the first")
+        process.agree(str((folder / "run.json").exists()), f"does not find in {folder} what the first wrote")
         return state
 
     def steps(self) -> Iterator[int]:

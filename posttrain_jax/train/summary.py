@@ -1,10 +1,13 @@
 """Numbers that describe a rollout and its scoring."""
 
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Float
 
 from posttrain_jax import masked, types
 from posttrain_jax.rewards import report
+from posttrain_jax.train import process
 
 
 def of_rollout(
@@ -27,12 +30,13 @@ def of_rollout(
 
 
 def failures(told: report.ScoreReport) -> dict[str, float]:
-    """Reward calls of this process that gave no score, by kind; nothing where all did."""
+    """Reward calls that gave no score, of all processes, by kind; nothing where all did."""
     kinds = {"timeouts": told.timeouts, "errors": told.errors, "crashes": told.crashes, "invalid": told.invalid}
-    return {f"failed/{name}": float(count) for name, count in kinds.items() if count}
+    counts = np.sum(multihost_utils.process_allgather(np.asarray(list(kinds.values()), np.int32)), axis=0)
+    return {f"failed/{name}": float(count) for name, count in zip(kinds, counts, strict=True) if count}
 
 
 def unscored(told: report.ScoreReport) -> str:
-    """Why no completion has a score, in one sentence that quotes the first failure."""
-    first = (told.first_error or "no reward applied").strip().split("\n")[-1]
-    return f"no completion was scored ({first})."
+    """Why no completion has a score, in one sentence that quotes the first failure; all processes must ask."""
+    first = process.first_text((told.first_error or "").strip().split("\n")[-1])
+    return f"no completion was scored ({first or 'no reward applied'})."

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
@@ -82,10 +83,15 @@ def init_state(
             later (`reference.copy`).
         memory: what the recipe carries from step to step.
     """
-    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
-    opt_state = jax.jit(functools.partial(_moments, optimizer), out_shardings=shardings.opt_state)(params)
-    step, key, memory = jax.device_put((jnp.int32(0), key, memory), (shardings.step, shardings.key, shardings.memory))
-    return types.TrainState(params=params, opt_state=opt_state, step=step, key=key, memory=memory)
+    where = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
+
+    @functools.partial(jax.jit, out_shardings=(where.opt_state, where.step, where.key, where.memory))
+    def rest(params, words, memory):
+        return _moments(optimizer, params), jnp.int32(0), jax.random.wrap_key_data(words), memory
+
+    # as numpy, which every process may hand to a program of all devices
+    words, memory = jax.tree.map(np.asarray, (jax.random.key_data(key), memory))
+    return types.TrainState(params, *rest(params, words, memory))
 
 
 def make_gradients(

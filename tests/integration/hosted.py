@@ -1,0 +1,201 @@
+"""Tiny runs on a mesh of four devices that one, two or four processes hold together.
+
+    python tests/integration/hosted.py COORDINATOR COUNT INDEX FOLDER TASK STEPS [TASK STEPS ...]
+
+is one of COUNT processes. In FOLDER it leaves its runs, and in `COUNT.INDEX.json` what it alone did.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import signal
+import sys
+
+if __name__ == "__main__":
+    FLAGS = (
+        f"--xla_force_host_platform_device_count={4 // int(sys.argv[2])}",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",  # halves the time to compile
+    )
+    os.environ |= {"XLA_FLAGS": " ".join(FLAGS), "JAX_PLATFORMS": "cpu"}
+
+import jax
+import numpy as np
+
+from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, prompts
+from posttrain_jax.models import config, huggingface, language_model, sharding, vocabulary
+from posttrain_jax.recipes.likelihood import sft as sft_recipe
+from posttrain_jax.recipes.policy import grpo as grpo_recipe
+from posttrain_jax.recipes.preference import dpo as dpo_recipe
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import checks, evaluate, host, offline, online, optimizer, process, rows, run
+
+WORDS = vocabulary.characters("abcd=")
+LIMITS = encode.Limits(prompt=4, completion=6)
+PROMPT = fields.PromptFields("prompt")
+ROWS = [{"prompt": f"{a}{b}=", "completion": b + a, "rejected": a + a + a} for a in "abcd" for b in "abcd"]
+
+DONE = collections.Counter()
+"""How many rows this process has padded, and completions scored."""
+HEARD = []
+"""The sentences with which this process was refused."""
+
+
+def made(tensor=1):
+    """A model on the four devices, and parameters that are the same on every mesh."""
+    shape = config.miniature(WORDS.vocab_size + WORDS.vocab_size % 2, hidden_size=64, num_layers=1)
+    mesh = sharding.make_mesh(data=2, fsdp=2 // tensor, tensor=tensor)
+    model = language_model.LanguageModel(shape, config.Compute(remat=False, head_chunk=16), mesh)
+    random = np.random.default_rng(0)
+
+    def one(path, like):
+        whole = random.normal(size=like.shape, scale=0.1).astype(np.float32) + path[-1].key.endswith("norm")
+        return jax.make_array_from_callback(like.shape, like.sharding, lambda index: whole[index])
+
+    return model, jax.tree.map_with_path(one, model.abstract_params())
+
+
+def padded(pad):
+    """`pad`, counting the rows that it is to give."""
+
+    def counting(own_rows, own):
+        DONE["rows"] += len(own_rows[own])
+        return pad(own_rows, own)
+
+    return counting
+
+
+def learn(folder, steps, recipe, encoded, group_size):
+    """An offline run on batches of 8; the model and its state."""
+    model, params = made()
+    pad = padded(batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size))
+    adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
+    parts = offline.Offline(model, recipe, adamw, iterate.Batches(encoded, pad, batch_size=8, seed=0))
+    return model, offline.run_offline(parts, run.Plan(folder, steps), params)
+
+
+def sft(folder, steps):
+    read = fields.DemonstrationFields(PROMPT, "completion")
+    learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, read, WORDS, LIMITS)[0], 1)
+
+
+def dpo(folder, steps):
+    read = fields.PreferenceFields(PROMPT, "completion", "rejected")
+    encoded = preferences.encode(ROWS, read, WORDS, LIMITS)[0]
+    model, state = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2)
+    huggingface.save(folder / "model", model.config, state.params, overwrite=True)
+
+
+def letters_a(one):
+    DONE["scored"] += 1
+    return one.completion.count("a") / 6
+
+
+def scorer(reward):
+    return pool.RewardPool(combine.WeightedRewards({"a": (1.0, reward)}), workers=0, timeout_s=1.0)
+
+
+SAMPLING = sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id)
+
+
+def asked():
+    return prompts.encode(ROWS, PROMPT, WORDS, LIMITS)[0], padded(prompts.Pad([4], WORDS.pad_id))
+
+
+def grpo(folder, steps, reward=letters_a):
+    model, params = made(tensor=min(2, jax.local_device_count()))
+    encoded, pad = asked()
+    data = iterate.Batches(encoded, pad, batch_size=4, seed=0)
+    adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
+    parts = online.Online(model, grpo_recipe.GRPO(), adamw, WORDS, data, scorer(reward), SAMPLING, group_size=4)
+    online.run_online(parts, run.Plan(folder, steps), params)
+
+
+def unscored(folder, steps):
+    """GRPO whose last step cannot be scored: the first process says why not, the others hear it."""
+
+    def fails(one):
+        if DONE["scored"] == 16 * (steps - 1) // jax.process_count():
+            raise RuntimeError(f"no answer in process {jax.process_index()}")
+        return letters_a(one)
+
+    try:
+        grpo(folder, steps, fails)
+    except RuntimeError as error:
+        HEARD.append(str(error))
+
+
+def evaluated(folder, steps):
+    """Held-out numbers; of the one batch, some processes hold fewer rows than others, or none."""
+    model, params = made(tensor=min(2, jax.local_device_count()))
+    encoded, pad = asked()
+    batches = list(iterate.one_pass(encoded[:6], pad, batch_size=8))
+    numbers = evaluate.make_evaluate(model, WORDS, scorer(letters_a), batches, SAMPLING)(params, steps)
+    if jax.process_index() == 0:
+        folder.with_suffix(".json").write_text(json.dumps(numbers))
+
+
+def refused(folder, steps):
+    """What only the last process could see is refused in all, with the same sentence."""
+    last = jax.process_index() == jax.process_count() - 1
+    prompt = np.full((8 // jax.process_count(), 4), WORDS.bos_id if last else 3, np.int32)
+    mask = np.full((8 // jax.process_count(), 1, 2), not last)
+    ids = np.arange(len(mask), dtype=np.int32) + len(mask) * jax.process_index()
+
+    def as_one(check, *args):
+        with process.as_one():
+            check(*args)
+
+    trials = [
+        lambda: as_one(checks.double_bos, prompt, WORDS.bos_id),
+        lambda: as_one(checks.counted_rows, mask, ids),
+        lambda: as_one(checks.writable, pathlib.Path("/proc/nowhere") if last else folder.parent),
+        lambda: process.agree(str(last), "differs from the first"),
+        lambda: rows.to_devices(jax.NamedSharding(spanning(), jax.P(sharding.ROWS)), prompt),
+    ]
+    for trial in trials:
+        try:
+            trial()
+        except ValueError as error:
+            HEARD.append(str(error))
+
+
+def spanning():
+    """A mesh whose tensor axis takes in all processes."""
+    return sharding.make_mesh(tensor=4)
+
+
+def fails_alone(folder, steps):
+    """The last process fails where the others wait for it."""
+    if jax.process_index() == jax.process_count() - 1:
+        raise ValueError("this process alone")
+    process.anyone(True)
+
+
+def is_killed(folder, steps):
+    """The last process is killed where the others wait for it."""
+    if jax.process_index() == jax.process_count() - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    process.anyone(True)
+
+
+TASKS = {one.__name__: one for one in (sft, dpo, grpo, unscored, evaluated, refused, fails_alone, is_killed)}
+
+
+def main(coordinator, count, index, folder, *tasks):
+    host.Hosts(coordinator, int(count), int(index)).join()
+    if count == "1":
+        # what one process has compiled, the next need not
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(folder).parent / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    for task, steps in zip(tasks[::2], tasks[1::2], strict=True):
+        TASKS[task](pathlib.Path(folder) / task, int(steps))
+    told = {"devices": jax.local_device_count(), "heard": HEARD, **DONE}
+    pathlib.Path(folder, f"{count}.{index}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,144 @@
+"""Two and four processes do together what one does: the same losses, one checkpoint, one voice."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from posttrain_jax.train import host, metrics
+
+SCRIPT = pathlib.Path(__file__).with_name("hosted.py")
+NEAR = {"rtol": 1e-4, "atol": 1e-6}
+"""Float32, the sums over devices in another order; seen: within 2e-6."""
+
+
+class Together:
+    """Processes of one run, started; `told()` waits for them."""
+
+    def __init__(self, count, folder, *tasks):
+        folder.mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            coordinator = f"localhost:{free.getsockname()[1]}"
+        self._told = [folder / f"{count}.{index}.json" for index in range(count)]
+        self._begin = time.monotonic()
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, SCRIPT, coordinator, str(count), str(index), folder, *map(str, tasks)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index in range(count)
+        ]
+
+    def ended(self):
+        """Exit statuses, what was printed, and the seconds it took."""
+        printed = [process.communicate(timeout=500)[0] for process in self._processes]
+        return [process.returncode for process in self._processes], printed, time.monotonic() - self._begin
+
+    def told(self):
+        """What each process did, having ended well."""
+        statuses, printed, _ = self.ended()
+        assert set(statuses) == {0}, "\n".join(printed)
+        return [json.loads(path.read_text()) for path in self._told]
+
+
+def numbers(folder):
+    """Metrics by step, without the times."""
+    lines = metrics.read(folder / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if not k.startswith(("seconds", "tokens_per"))} for line in lines]
+
+
+def assert_near(folder, other):
+    ours, theirs = numbers(folder), numbers(other)
+    assert len(ours) == len(theirs) > 0
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.keys() == two.keys()
+        np.testing.assert_allclose([one[name] for name in two], list(two.values()), **NEAR, err_msg=str(list(two)))
+
+
+def assert_same_model(folder, other):
+    ours, theirs = (safetensors.numpy.load_file(path / "model.safetensors") for path in (folder, other))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        np.testing.assert_allclose(tensor, theirs[name], rtol=0, atol=2e-4, err_msg=name)
+
+
+def check_sentences(heard):
+    """All processes heard the same refusals."""
+    assert all(one == heard[0] for one in heard)
+    twice, empty, unwritable, different, spanning = heard[0]
+    assert "begins with two BOS tokens (id 1)" in twice
+    assert f"data row {8 - 8 // len(heard)} among them, have no token to learn from" in empty
+    assert "the folder /proc/nowhere cannot be written to" in unwritable
+    assert f"process {len(heard) - 1} of {len(heard)} differs from the first: give every host the same" in different
+    assert f"one of {len(heard)} that should hold as many each and no row twice" in spanning
+
+
+def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
+    alone = Together(1, tmp_path / "alone", "dpo", 3, "grpo", 3)
+    both = Together(2, tmp_path / "both", "refused", 0, "dpo", 2, "grpo", 3)
+    (one,), two = alone.told(), both.told()
+    check_sentences([process["heard"] for process in two])
+    # each process pads and scores its own half; two looks at the first batch come before the first step
+    assert [process["rows"] for process in two] == [(2 + 2) * 4 + (3 + 2) * 2] * 2
+    assert [process["scored"] for process in two] == [one["scored"] // 2] * 2
+    assert one["scored"] == 3 * 16
+    assert_near(tmp_path / "both" / "grpo", tmp_path / "alone" / "grpo")
+    assert not (tmp_path / "both" / "dpo" / "checkpoints" / "3").exists()
+    Together(1, tmp_path / "both", "dpo", 3).told()
+    assert_near(tmp_path / "both" / "dpo", tmp_path / "alone" / "dpo")
+    assert_same_model(tmp_path / "both" / "dpo" / "model", tmp_path / "alone" / "dpo" / "model")
+
+
+STEPS = {"sft": 5, "dpo": 5, "grpo": 5}
+LAST = [part for task in STEPS.items() for part in task]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process does."""
+    folder = tmp_path_factory.mktemp("alone")
+    (told,) = Together(1, folder, *LAST, "evaluated", 0).told()
+    return folder, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "after"), [(2, 4), (4, 2), (4, 1)])
+def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, count, after):
+    folder, expected = alone
+    begun = [part for task in ("sft", "dpo") for part in (task, 3)]
+    told = Together(count, tmp_path, "refused", 0, *begun, "unscored", 4, "evaluated", 0).told()
+    check_sentences([process["heard"][:5] for process in told])
+    reasons = {process["heard"][5] for process in told}
+    assert len(reasons) == 1
+    assert "step 4: no completion was scored (RuntimeError: no answer in process 0). " in reasons.pop()
+    assert sum(process["scored"] for process in told) == 3 * 16 + 6
+    assert len({process["rows"] for process in told[: 6 * count // 8]}) == 1
+    assert (tmp_path / "evaluated.json").read_text()
+    ours, theirs = (json.loads((path / "evaluated.json").read_text()) for path in (tmp_path, folder))
+    assert ours == pytest.approx(theirs)
+
+    (tmp_path / "unscored").rename(tmp_path / "grpo")
+    told = Together(after, tmp_path, *LAST).told()
+    assert sum(process["scored"] for process in told) == 2 * 16
+    for task in STEPS:
+        assert_near(tmp_path / task, folder / task)
+    assert_same_model(tmp_path / "dpo" / "model", folder / "dpo" / "model")
+    assert expected["scored"] == 5 * 16 + 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["fails_alone", "is_killed"])
+def test_no_process_waits_for_ever_for_one_that_is_gone(tmp_path, task):
+    statuses, printed, seconds = Together(2, tmp_path, task, 0).ended()
+    assert 0 not in statuses
+    assert seconds < 1.5 * host.LOST_AFTER_S, printed
+    assert task == "is_killed" or "ValueError: this process alone" in printed[1]
