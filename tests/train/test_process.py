@@ -1,0 +1,21 @@
+"""Of one process; of several: tests/integration/test_processes.py."""
+
+import pytest
+
+from posttrain_jax.train import process
+
+
+def test_one_process_agrees_with_itself():
+    assert process.anyone(True)
+    assert not process.anyone(False)
+    process.agree("anything", "differs")
+    assert process.first_text("said") == "said"
+
+
+def test_a_refusal_keeps_its_sentence():
+    with process.as_one():
+        pass
+    with pytest.raises(ValueError, match="^bad input$"), process.as_one():
+        raise ValueError("bad input")
+    with pytest.raises(KeyError), process.as_one():
+        raise KeyError("not a refusal")
