@@ -15,7 +15,7 @@ def test_one_process_agrees_with_itself():
 def test_a_refusal_keeps_its_sentence():
     with process.as_one():
         pass
-    with pytest.raises(ValueError, match="^bad input$"), process.as_one():
+    with pytest.raises(ValueError, match=r"^bad input$"), process.as_one():
         raise ValueError("bad input")
     with pytest.raises(KeyError), process.as_one():
         raise KeyError("not a refusal")
