@@ -118,8 +118,7 @@ class Run:
 
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
-                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ; or the processes of a
-                pod differ in these, or do not share the folder.
+                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ; processes differ.
         """
         wanted = update.abstract_state(model, optimizer, memory)
         checks.batch(ahead(data), self.plan.micro_batches, model.row_shards)
