@@ -52,7 +52,7 @@ def main(c: Config) -> None:
     task = tasks.generate(TASK, train=4000, held_out=256, seed=c.seed, config=LENGTHS)
     demos, _ = demonstrations.encode(task.train, READ, words, limits)
     asked, unseen = (prompts.encode(rows, READ.prompt, words, limits)[0] for rows in (task.train, task.held_out))
-    compute, mesh = config.Compute(remat=False, head_chunk=1024), sharding.make_mesh()
+    compute, mesh = config.Compute(stored=None, head_chunk=1024), sharding.make_mesh()
     model = language_model.LanguageModel(config.miniature(words.vocab_size), compute, mesh)
 
     data = iterate.Batches(demos, batch.Pad([SHAPE], words.pad_id, 1), batch_size=64, seed=c.seed)

@@ -5,6 +5,12 @@ import dataclasses
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+PRODUCTS = ("query", "key", "value", "output", "gate", "up", "down")
+"""The products with a layer's weights: nearly all of its time, and what is stored by default."""
+
+STORABLE = (*PRODUCTS, "attention")
+"""What may be stored of a layer for the backward pass, beside its input."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Llama3Scaling:
@@ -115,8 +121,9 @@ class Compute:
     """Of matmul operands; sums, residual stream, norms and softmaxes are float32."""
     param_dtype: DTypeLike = jnp.float32
     """In which parameters (and so gradients and the optimizer's moments) are held."""
-    remat: bool = True
-    """Whether the backward pass recomputes each layer's activations instead of storing them."""
+    stored: tuple[str, ...] | None = PRODUCTS
+    """Of each layer, what the backward pass finds stored (of `STORABLE`); it recomputes the rest. Fewer names take less
+    memory and more time, () stores a layer's input alone, None stores everything."""
     head_chunk: int = 256
     """Tokens whose logits exist at one time."""
 
@@ -127,6 +134,9 @@ class Compute:
             if dtype not in (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16)):
                 raise ValueError(f"{name} is {dtype}; give float32 or bfloat16.")
             object.__setattr__(self, name, dtype)
+        unknown = [name for name in self.stored or () if name not in STORABLE]
+        if unknown:
+            raise ValueError(f"stored names {', '.join(unknown)}; choose among {', '.join(STORABLE)}.")
         if self.head_chunk < 1:
             raise ValueError(f"head_chunk is {self.head_chunk}; give a positive number of tokens.")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
+from jax import ad_checkpoint, lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jax.typing import DTypeLike
@@ -148,14 +148,15 @@ def run(
         mixed = _attend(setup, query, prompt_keys, prompt_values, keys, values, cache.lengths, start)
         return (_mlp(setup, block, residual, mixed), own), emitted
 
-    if setup.compute.remat:
-        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    if setup.compute.stored is not None:
+        policy = jax.checkpoint_policies.save_only_these_names(*setup.compute.stored)
         body = jax.checkpoint(body, prevent_cse=False, policy=policy)
     table, dtype = decoder.embedding[...], setup.compute.dtype
     embedded = embedding.embed(table, tokens, mesh=setup.mesh, rules=setup.rules, dtype=dtype)
     parts = (stacked, cache.keys, cache.values, jnp.arange(setup.config.num_layers, dtype=jnp.int32))
     (residual, own), emitted = lax.scan(body, (embedded, own), parts)
     hidden = _norm(residual, decoder.final_norm[...], setup.config.norm_eps).astype(dtype)
+    hidden = sharding.constrain(hidden, setup.mesh, ROWS)
     return hidden, own, emitted
 
 
@@ -165,14 +166,15 @@ def _project(setup: Setup, block: Block, residual, angles):
     rows, group, length, width = residual.shape
     # Weight products see tokens as one axis: the layout that every backend multiplies fastest.
     x = _norm(residual, block.attention_norm[...], model.norm_eps).astype(dtype).reshape(-1, width)
+    x = sharding.constrain(x, setup.mesh, ROWS)
 
-    def heads(weight, bias, repeat: int):
-        y = _linear(x, weight, bias).reshape(rows, group, length, model.num_kv_heads, repeat, model.head_dim)
+    def heads(name: str, repeat: int):
+        y = _linear(block, name, x).reshape(rows, group, length, model.num_kv_heads, repeat, model.head_dim)
         return sharding.constrain(y, setup.mesh, Spec(sharding.ROWS, None, None, setup.rules.heads))
 
-    query = heads(block.query, block.query_bias, model.num_heads // model.num_kv_heads)
-    key = heads(block.key, block.key_bias, 1)
-    value = heads(block.value, block.value_bias, 1).astype(dtype)
+    query = heads("query", model.num_heads // model.num_kv_heads)
+    key = heads("key", 1)
+    value = heads("value", 1).astype(dtype)
     if block.query_norm is not None and block.key_norm is not None:
         query = _norm(query, block.query_norm[...], model.norm_eps)
         key = _norm(key, block.key_norm[...], model.norm_eps)
@@ -187,13 +189,14 @@ def _attend(
 ) -> Float[Array, "P K G R T hd"]:
     """The attention of the setup, each device on its own rows and heads."""
     heads = Spec(sharding.ROWS, setup.rules.heads)
-    return jax.shard_map(
+    mixed = jax.shard_map(
         functools.partial(setup.attend, window=setup.config.sliding_window),
         mesh=setup.mesh,
         in_specs=(heads, heads, heads, heads, heads, ROWS, Spec()),
         out_specs=heads,
         check_vma=False,  # a kernel does not say along which axes its results vary
     )(query, prompt_keys, prompt_values, keys, values, lengths, start)
+    return ad_checkpoint.checkpoint_name(mixed, "attention")
 
 
 def _append(own: OwnCache, keys, values, layer: Int[Array, ""], start: Int[Array, ""]) -> OwnCache:
@@ -209,18 +212,23 @@ def _mlp(setup: Setup, block: Block, residual, mixed) -> Float[Array, "P G T D"]
     """The residual stream after the attention's output and the gated MLP; it stays float32 throughout."""
     model, dtype, shape = setup.config, setup.compute.dtype, residual.shape
     mixed = mixed.transpose(0, 2, 4, 1, 3, 5).reshape(-1, model.num_heads * model.head_dim)
-    residual = residual.reshape(-1, shape[-1]) + _linear(mixed, block.output, block.output_bias)
-    residual = sharding.constrain(residual, setup.mesh, ROWS)
-    x = _norm(residual, block.mlp_norm[...], model.norm_eps).astype(dtype)
-    gated = jax.nn.silu(_linear(x, block.gate, block.gate_bias)) * _linear(x, block.up, block.up_bias)
+    # A product is first whole along the width, then cut: asked for the cut at once, XLA swaps rows between
+    # shards where data and fsdp are both above 1.
+    stream = Spec(sharding.ROWS, setup.rules.residual)
+    residual = residual.reshape(-1, shape[-1]) + sharding.constrain(_linear(block, "output", mixed), setup.mesh, ROWS)
+    residual = sharding.constrain(residual, setup.mesh, stream)
+    x = sharding.constrain(_norm(residual, block.mlp_norm[...], model.norm_eps).astype(dtype), setup.mesh, ROWS)
+    gated = jax.nn.silu(_linear(block, "gate", x)) * _linear(block, "up", x)
     gated = sharding.constrain(gated.astype(dtype), setup.mesh, Spec(sharding.ROWS, setup.rules.mlp))
-    residual = residual + _linear(gated, block.down, block.down_bias)
-    return sharding.constrain(residual, setup.mesh, ROWS).reshape(shape)
+    residual = residual + sharding.constrain(_linear(block, "down", gated), setup.mesh, ROWS)
+    return sharding.constrain(residual, setup.mesh, stream).reshape(shape)
 
 
-def _linear(x: Float[Array, "N i"], weight: nnx.Param, bias: nnx.Param | None) -> Float[Array, "N o"]:
+def _linear(block: Block, name: str, x: Float[Array, "N i"]) -> Float[Array, "N o"]:
     """x @ weight + bias, operands in x's dtype, accumulated in float32."""
+    weight, bias = getattr(block, name), getattr(block, f"{name}_bias")
     y = jnp.dot(x, weight[...].astype(x.dtype), preferred_element_type=jnp.float32)
+    y = ad_checkpoint.checkpoint_name(y, name)
     return y if bias is None else y + bias[...].astype(jnp.float32)[None]
 
 

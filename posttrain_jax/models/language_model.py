@@ -37,13 +37,14 @@ class LanguageModel:
 
     def __post_init__(self):
         sizes = dict(self.mesh.shape)
-        cut = {
-            "vocab_size": (self.config.vocab_size, "tensor"),
-            "num_kv_heads": (self.config.num_kv_heads, "tensor"),
-            "mlp_size": (self.config.mlp_size, "tensor"),
-            "hidden_size": (self.config.hidden_size, "fsdp"),
-        }
-        for name, (size, axis) in cut.items():
+        cut = (
+            ("vocab_size", self.config.vocab_size, "tensor"),
+            ("num_kv_heads", self.config.num_kv_heads, "tensor"),
+            ("mlp_size", self.config.mlp_size, "tensor"),
+            ("hidden_size", self.config.hidden_size, "tensor"),
+            ("hidden_size", self.config.hidden_size, "fsdp"),
+        )
+        for name, size, axis in cut:
             if size % sizes[axis]:
                 raise ValueError(
                     f"the mesh axis {axis}={sizes[axis]} does not divide {name}={size}: choose a divisor for {axis}."
@@ -160,7 +161,7 @@ class LanguageModel:
 
     def for_sampling(self, params: Params) -> tuple["LanguageModel", Params]:
         """The same model with matrices in the compute dtype and whole over fsdp: once per call, not once per token."""
-        compute = dataclasses.replace(self.compute, remat=False)
+        compute = dataclasses.replace(self.compute, stored=None)
         sampler = dataclasses.replace(self, compute=compute, rules=sharding.SAMPLING_RULES)
 
         def cast(path, x):

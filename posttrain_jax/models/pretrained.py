@@ -44,8 +44,8 @@ class Checkpoint:
     """Of matmul operands; bfloat16 on accelerators."""
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     """In which parameters are held."""
-    remat: bool = True
-    """Recompute activations in the backward pass instead of storing them."""
+    stored: tuple[str, ...] | None = config.PRODUCTS
+    """What each layer stores for the backward pass: fewer names take less memory and more time, None stores all."""
     head_chunk: int = 1024
     """Tokens of one device whose logits exist at one time."""
     mesh: sharding.MeshShape = sharding.MeshShape()
@@ -53,5 +53,5 @@ class Checkpoint:
 
     def load(self) -> Pretrained:
         """See `load`."""
-        compute = config.Compute(self.dtype, self.param_dtype, self.remat, self.head_chunk)
+        compute = config.Compute(self.dtype, self.param_dtype, self.stored, self.head_chunk)
         return load(self.model, compute, self.mesh.build())

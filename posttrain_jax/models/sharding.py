@@ -51,6 +51,8 @@ class Rules:
     heads: str | None = "tensor"
     mlp: str | None = "tensor"
     width: str | None = "fsdp"
+    residual: str | None = "tensor"
+    """Of the residual stream's width: what is stored of each layer for the backward pass."""
 
     def spec(self, name: str, *, stacked: bool) -> Spec:
         """The partition of parameter `name`; `stacked` parameters have a leading layer axis that is never cut."""
@@ -61,7 +63,7 @@ class Rules:
 TRAINING_RULES = Rules()
 """Weights cut over fsdp as well: a layer's are gathered when it runs."""
 
-SAMPLING_RULES = Rules(width=None)
+SAMPLING_RULES = Rules(width=None, residual=None)
 """For generation: weights whole over fsdp, so that no token of a rollout gathers a weight."""
 
 

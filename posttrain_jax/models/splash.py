@@ -130,7 +130,9 @@ def _kernel(mask: TreeMask, repeat: int, block: int, interpret: bool):
         block_kv_dq=block,
     )
     heads = splash_attention.MultiHeadMask([mask] * repeat)
-    return splash_attention.make_splash_mqa_single_device(heads, block_sizes=sizes, interpret=interpret)
+    return splash_attention.make_splash_mqa_single_device(
+        heads, block_sizes=sizes, residual_checkpoint_name="attention", interpret=interpret
+    )
 
 
 def _padded(x: Float[Array, "..."], axis: int, size: int) -> Float[Array, "..."]:

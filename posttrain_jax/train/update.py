@@ -109,7 +109,8 @@ def make_gradients(
         return loss, {name: _sum_and_count(x, batch.completion_mask) for name, x in metrics.items()}
 
     def add(total: PyTree, more: PyTree) -> PyTree:
-        return jax.tree.map(lambda a, b: a + b.astype(jnp.float32), total, more)
+        # Without the barrier XLA's TPU compiler tries to move the sum over devices behind the loop, and fails at it.
+        return jax.tree.map(lambda a, b: a + lax.optimization_barrier(b).astype(jnp.float32), total, more)
 
     def gradients(params, groups, batch, kept_ids=None):
         parts = split(model, (groups, batch, kept_ids), micro_batches)

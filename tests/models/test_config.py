@@ -47,6 +47,7 @@ def test_an_impossible_architecture_is_refused_with_its_value(change, sentence):
         (lambda: config.Compute(dtype=jnp.float16), "dtype is float16"),
         (lambda: config.Compute(param_dtype=jnp.int32), "param_dtype is int32"),
         (lambda: config.Compute(head_chunk=0), "head_chunk is 0"),
+        (lambda: config.Compute(stored=("query", "scores")), "stored names scores; choose among query"),
     ],
 )
 def test_impossible_parts_are_refused(make, sentence):

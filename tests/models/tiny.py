@@ -30,9 +30,11 @@ CONFIG = config.ModelConfig(
 )
 
 
-def model(mesh=None, *, dtype=jnp.float32, head_chunk=8, remat=True, **changes) -> language_model.LanguageModel:
+def model(
+    mesh=None, *, dtype=jnp.float32, head_chunk=8, stored=config.PRODUCTS, **changes
+) -> language_model.LanguageModel:
     """The small model on `mesh` (one device unless given), with changes to its architecture."""
-    compute = config.Compute(dtype=dtype, param_dtype=jnp.float32, remat=remat, head_chunk=head_chunk)
+    compute = config.Compute(dtype=dtype, param_dtype=jnp.float32, stored=stored, head_chunk=head_chunk)
     mesh = sharding.make_mesh() if mesh is None else mesh
     return language_model.LanguageModel(dataclasses.replace(CONFIG, **changes), compute, mesh)
 

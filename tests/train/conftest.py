@@ -104,7 +104,7 @@ class Tiny:
         )
         mesh = sharding.make_mesh(data=data, fsdp=fsdp, tensor=tensor)
         return language_model.LanguageModel(
-            shape, config.Compute(param_dtype=param_dtype, head_chunk=16, remat=False), mesh
+            shape, config.Compute(param_dtype=param_dtype, head_chunk=16, stored=None), mesh
         )
 
     def rows(self, model, tree):
