@@ -67,12 +67,15 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.dpop import DPOP
     from posttrain_jax.recipes.preference.exo import EXO
     from posttrain_jax.recipes.preference.f_dpo import FDPO
+    from posttrain_jax.recipes.preference.gepo import GEPO
     from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
+    from posttrain_jax.recipes.preference.in_context_ranking_po import InContextRankingPO
     from posttrain_jax.recipes.preference.ipo import IPO
     from posttrain_jax.recipes.preference.kto import KTO
     from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
     from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
     from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
+    from posttrain_jax.recipes.preference.longpo import LongPO
     from posttrain_jax.recipes.preference.mapl import MAPL
     from posttrain_jax.recipes.preference.nca import NCA
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
@@ -85,7 +88,10 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
     from posttrain_jax.recipes.preference.simpo import SimPO
     from posttrain_jax.recipes.preference.slic_hf import SLiCHF
+    from posttrain_jax.recipes.preference.smoothed_dpo import SmoothedDPO
     from posttrain_jax.recipes.preference.sppo import SPPO
+    from posttrain_jax.recipes.preference.t_reg import TREG
+    from posttrain_jax.recipes.preference.tgdpo import TGDPO
     from posttrain_jax.recipes.preference.wpo import WPO
     from posttrain_jax.types import (
         Groups,
@@ -99,6 +105,12 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "InContextRankingPO": "recipes.preference.in_context_ranking_po",
+    "GEPO": "recipes.preference.gepo",
+    "TREG": "recipes.preference.t_reg",
+    "TGDPO": "recipes.preference.tgdpo",
+    "LongPO": "recipes.preference.longpo",
+    "SmoothedDPO": "recipes.preference.smoothed_dpo",
     "MAPL": "recipes.preference.mapl",
     "RationalePO": "recipes.preference.rationale_po",
     "OnlineKLDPO": "recipes.preference.online_kl_dpo",
@@ -198,6 +210,7 @@ __all__ = [
     "EXO",
     "FDPO",
     "GDPO",
+    "GEPO",
     "GMPO",
     "GPG",
     "GRPO",
@@ -222,9 +235,11 @@ __all__ = [
     "SAPO",
     "SFT",
     "SPPO",
+    "TGDPO",
     "THR",
     "TIS",
     "TOPR",
+    "TREG",
     "VESPO",
     "WPO",
     "AOTPaired",
@@ -246,12 +261,14 @@ __all__ = [
     "Groups",
     "HingeDPO",
     "ImplicitRewardSFT",
+    "InContextRankingPO",
     "LabelledBatch",
     "LengthDesensitizedDPO",
     "LengthNormalizedDPO",
     "LengthRegularizedDPO",
     "LikelihoodBatch",
     "LitePPO",
+    "LongPO",
     "NLLRegularizedDPO",
     "OffsetDPO",
     "OnlineKLDPO",
@@ -270,6 +287,7 @@ __all__ = [
     "SLiCHF",
     "ScaleRL",
     "SimPO",
+    "SmoothedDPO",
     "TokenStats",
     "TrainState",
     "TwoSidedGRPO",

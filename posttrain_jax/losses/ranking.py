@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from posttrain_jax import masked
+
 
 def plackett_luce(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> Float[Array, "P"]:
     """-sum_k [s_k - log sum_{j >= k} exp(s_j)]: the best is picked first, then the best of the rest, and so on.
@@ -24,6 +26,37 @@ def plackett_luce(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> 
     competing = jnp.where(rivals, jnp.broadcast_to(rewards[:, None, :], rivals.shape), -jnp.inf)
     losses = jax.nn.logsumexp(competing, axis=-1) - rewards
     return jnp.sum(jnp.where(present, losses, 0), axis=-1)
+
+
+def softmax_gains(
+    rewards: Float[Array, "P K"],
+    gains: Float[Array, "P K"],
+    present: Bool[Array, "P K"],
+    *,
+    mean_rivals: bool = False,
+) -> Float[Array, "P"]:
+    """(1/N) sum_i -w_i log sigmoid(-log sum_{j != i} exp(s_j - s_i)): every item against all others of the row.
+
+    As log sigmoid(-log S) = -log(1 + S), that is -(1/N) sum_i w_i log softmax(s)_i.
+
+    Args:
+        rewards: s, in nats.
+        gains: w, without gradient.
+        present: False where a row has fewer than K items, N of them; such places are skipped.
+        mean_rivals: the mean of the N - 1 others in the place of their sum.
+
+    Source: Wu et al. 2025 (IRPO, arXiv:2504.15477); mean: the authors' code.
+    """
+    rivals = present[:, None, :] & ~jnp.eye(rewards.shape[1], dtype=bool)[None]
+    counts = jnp.sum(rivals, axis=-1)
+    competing = jnp.where(rivals, jnp.broadcast_to(rewards[:, None, :], rivals.shape), -jnp.inf)
+    # An item without rivals is its own, so that it has a finite logarithm to be masked away.
+    alone = jnp.eye(rewards.shape[1], dtype=bool)[None] & (counts == 0)[:, :, None]
+    competing = jnp.where(alone, jnp.broadcast_to(rewards[:, None, :], rivals.shape), competing)
+    total = jax.nn.logsumexp(competing, axis=-1)
+    total -= jnp.log(jnp.maximum(counts, 1).astype(rewards.dtype)) if mean_rivals else 0
+    losses = jax.lax.stop_gradient(gains) * -jax.nn.log_sigmoid(rewards - total)
+    return masked.mean(losses, present & (counts > 0), axis=-1)
 
 
 def row_weights(mask: Bool[Array, "P K T"]) -> Float[Array, "P"]:

@@ -101,7 +101,17 @@ def offline(recipe, data):
 def informed(recipe, data):
     """Credit from given completions, of a recipe that may look at policy and columns, nothing being remembered yet."""
     rewards = data.rewards if data.rewards.shape[1] > 1 else data.rewards[:, 0]
-    columns = {"scores": rewards, "desirable": (rewards > 0).astype(jnp.float32)}
+    prompts = jnp.zeros(data.groups.prompts.shape)
+    columns = {
+        "scores": rewards,
+        "desirable": (rewards > 0).astype(jnp.float32),
+        "grades": jnp.abs(rewards),
+        "winners": rewards,
+        "guide_logps": data.old.logps,
+        "short_prompt": prompts,
+        "better_prompt": prompts,
+        "worse_prompt": prompts,
+    }
     lookup = types.Lookup(lambda groups: data.policy, lambda groups: data.ref, jax.random.key(0))
     return recipe.credit(data.groups, columns, lookup, recipe.init_memory())[0]
 

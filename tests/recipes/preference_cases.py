@@ -45,4 +45,10 @@ CASES = {
     "online_kl_dpo": cases.Case(pt.OnlineKLDPO(kl_coef=0.1), cases.offline),
     "rationale_po": cases.Case(pt.RationalePO(), cases.offline, group_size=3),
     "mapl": cases.Case(pt.MAPL(), cases.offline, group_size=8),
+    "smoothed_dpo": cases.Case(pt.SmoothedDPO(), cases.informed, group_size=2),
+    "longpo": cases.Case(pt.LongPO(), cases.informed, group_size=2),
+    "tgdpo": cases.Case(pt.TGDPO(), cases.informed, group_size=2),
+    "t_reg": cases.Case(pt.TREG(), cases.informed, group_size=2),
+    "gepo": cases.Case(pt.GEPO(), cases.informed),
+    "in_context_ranking_po": cases.Case(pt.InContextRankingPO(), cases.informed),
 }

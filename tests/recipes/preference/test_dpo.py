@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from canonical_pair import GROUPS, MASK, POLICY, REF, loss
 
+from posttrain_jax import types
 from posttrain_jax.recipes.preference.dpo import DPO
 
 
@@ -52,3 +53,24 @@ def test_more_than_two_completions_are_refused():
 def test_meaningless_numbers_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DPO(**wrong)
+
+
+def test_document_ids_under_a_constrained_vocabulary_are_completions_as_any():
+    """DDRO: y_w and y_l are the ids of a relevant document and of another one, scored over the ids that can follow."""
+    can_follow = jnp.array([[True, True, False, False], [False, False, True, True]])
+    logits, ref_logits = jnp.array([[0.5, 0.2, 9, 9], [9, 9, 0.3, -0.1]]), jnp.zeros((2, 4))
+    ids = jnp.array([[0, 2], [1, 3]])
+
+    def logps(logits):
+        log_probs = jax.nn.log_softmax(jnp.where(can_follow, logits, -jnp.inf))
+        return jnp.stack([log_probs[0][ids[:, 0]], log_probs[1][ids[:, 1]]], axis=-1)[None]
+
+    mask = jnp.ones((1, 2, 2), bool)
+    batch = types.PreferenceBatch(mask, jnp.ones(1), logps(ref_logits))
+    value, gradient = jax.value_and_grad(
+        lambda logits: DPO(beta=0.4).loss(
+            dataclasses.replace(POLICY, logps=logps(logits), entropy=jnp.zeros((1, 2, 2))), batch
+        )[0]
+    )(logits)
+    np.testing.assert_allclose(value, np.log1p(np.exp(-0.4 * (0.3 + 0.4))), rtol=1e-6)
+    np.testing.assert_array_equal(gradient[~can_follow], 0)
