@@ -1,0 +1,95 @@
+"""This library, TRL and Tunix on the same two workloads, taking turns, every process on the same cores.
+
+    python -m venv runs/trl && runs/trl/bin/pip install torch==2.13.0 && runs/trl/bin/pip install trl peft
+    python -m venv runs/tunix && runs/tunix/bin/pip install google-tunix
+    python experiments/benchmarks/peers/compare.py --trl runs/trl/bin/python --tunix runs/tunix/bin/python \
+        --folder runs/peers --rounds 3
+
+The model is a randomly initialised Llama of 8.5 million parameters, in float32. A GRPO step is rollout, reward on text,
+reference and update of 8 prompts x 8 completions of 64 + 64 tokens; a DPO step reference and update of 16 pairs of
+64 + 128 + 128 tokens. Prints a JSON line a run, then medians over the rounds with the ratio of each peer to this library:
+seconds a step, first step (with compilation) and the largest resident memory of the process.
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from typing import Annotated
+
+import jax
+import rich
+import rich.table
+import tokenizers
+import tyro
+import workload
+from tokenizers import models, pre_tokenizers
+
+from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
+
+FIGURES = ("seconds", "first", "peak_gib")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Who is compared, and how often."""
+
+    trl: str
+    """Interpreter of an environment with torch, trl and peft."""
+    tunix: str
+    """Interpreter of an environment with google-tunix."""
+    folder: pathlib.Path
+    """For the model."""
+    rounds: int = 3
+    """Runs of each script."""
+    cores: str = "0,1"
+    """Where every process is held, as `taskset` wants it."""
+    tasks: tuple[str, ...] = ("grpo", "dpo")
+    sizes: Annotated[workload.Workload, tyro.conf.arg(name="")] = workload.Workload()
+
+
+def make_model(c: Config) -> None:
+    """A Llama and a tokenizer of one word a token, in a Hugging Face folder."""
+    s, heads = c.sizes, c.sizes.hidden_size // 32
+    shape = config.ModelConfig(
+        s.vocab_size, s.hidden_size, s.num_layers, heads, heads // 2, 32, s.hidden_size * 85 // 32, 1e-5, 1e4, 2048
+    )
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {f"w{i}": i for i in range(4, s.vocab_size)}
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+    words = tokenizer.wrap_backend(backend, pad="<pad>", bos="<s>", eos="</s>")
+    params = language_model.LanguageModel(shape, config.Compute(), sharding.make_mesh()).init(jax.random.key(0))
+    huggingface.save(c.folder / "model", shape, params, words, overwrite=True)
+
+
+def run(c: Config, interpreter: str, script: str) -> dict:
+    """The line that a script prints."""
+    path = pathlib.Path(__file__).with_name(f"{script}.py")
+    command = ["taskset", "-c", c.cores, interpreter, str(path), str(c.folder / "model")]
+    done = subprocess.run([*command, json.dumps(dataclasses.asdict(c.sizes))], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{script} failed:\n{done.stderr[-3000:]}")
+    print(done.stdout.splitlines()[-1], flush=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(c: Config) -> None:
+    """Interleave the runs, then compare."""
+    make_model(c)
+    libraries = {"ours": sys.executable, "trl": c.trl, "tunix": c.tunix}
+    for task in c.tasks:
+        runs: dict[str, list[dict]] = {name: [] for name in libraries}
+        for _ in range(c.rounds):
+            for name, interpreter in libraries.items():
+                runs[name].append(run(c, interpreter, f"{name}_{task}"))
+        table = rich.table.Table("library", *FIGURES, title=f"{task}: median of {c.rounds} rounds (x ours)")
+        medians = {name: {f: statistics.median(x[f] for x in lines) for f in FIGURES} for name, lines in runs.items()}
+        for name, values in medians.items():
+            table.add_row(name, *(f"{values[f]:.2f} ({values[f] / medians['ours'][f]:.2f}x)" for f in FIGURES))
+        rich.print(table)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

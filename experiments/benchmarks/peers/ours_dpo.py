@@ -1,0 +1,40 @@
+"""DPO with this library's offline loop, the reference's forward pass inside the step; run by `compare.py`."""
+
+import pathlib
+import tempfile
+
+import workload
+
+from posttrain_jax import DPO
+from posttrain_jax.data import batch, encode, fields, iterate, preferences
+from posttrain_jax.models import config, pretrained, sharding
+from posttrain_jax.train import offline, optimizer, run
+
+folder, w = workload.given()
+stamps: list[float] = []
+
+
+class Clock:
+    """Stamps where a step has been logged."""
+
+    def log(self, step, values):
+        stamps.append(workload.now())
+
+    def samples(self, step, shown):
+        """Nothing."""
+
+    def close(self):
+        """Nothing."""
+
+
+start = pretrained.load(folder, config.Compute(), sharding.make_mesh())
+limits = encode.Limits(w.pair_prompt_len, w.pair_completion_len)
+rows, _ = preferences.encode(workload.pairs(w), fields.PreferenceFields(), start.tokenizer, limits)
+pad = batch.Pad([batch.Bucket(limits.prompt, limits.completion)], start.tokenizer.pad_id, group_size=2)
+data = iterate.Batches(rows, pad, batch_size=w.pairs, seed=0)
+adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-6)))
+plan = run.Plan(pathlib.Path(tempfile.mkdtemp()), steps=w.steps)
+stamps.append(workload.now())
+parts = offline.Offline(start.model, DPO(), adamw, data)
+offline.run_offline(parts, plan, start.params, loggers=[Clock()])
+workload.report("ours_dpo", stamps, w.pairs * 2 * (w.pair_prompt_len + w.pair_completion_len), ("jax",))
