@@ -7,7 +7,7 @@
 
 The model is a randomly initialised Llama of 8.5 million parameters, in float32. A GRPO step is rollout, reward on text,
 reference and update of 8 prompts x 8 completions of 64 + 64 tokens; a DPO step reference and update of 16 pairs of
-64 + 128 + 128 tokens. Prints a JSON line a run, then medians over the rounds with the ratio of each peer to this library:
+64 + 128 + 128 tokens. Prints a JSON line a run, then medians over the rounds with the ratio of each peer to ours:
 seconds a step, first step (with compilation) and the largest resident memory of the process.
 """
 
@@ -19,15 +19,11 @@ import subprocess
 import sys
 from typing import Annotated
 
-import jax
+import model_folder
 import rich
 import rich.table
-import tokenizers
 import tyro
 import workload
-from tokenizers import models, pre_tokenizers
-
-from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
 
 FIGURES = ("seconds", "first", "peak_gib")
 
@@ -50,20 +46,6 @@ class Config:
     sizes: Annotated[workload.Workload, tyro.conf.arg(name="")] = workload.Workload()
 
 
-def make_model(c: Config) -> None:
-    """A Llama and a tokenizer of one word a token, in a Hugging Face folder."""
-    s, heads = c.sizes, c.sizes.hidden_size // 32
-    shape = config.ModelConfig(
-        s.vocab_size, s.hidden_size, s.num_layers, heads, heads // 2, 32, s.hidden_size * 85 // 32, 1e-5, 1e4, 2048
-    )
-    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {f"w{i}": i for i in range(4, s.vocab_size)}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
-    words = tokenizer.wrap_backend(backend, pad="<pad>", bos="<s>", eos="</s>")
-    params = language_model.LanguageModel(shape, config.Compute(), sharding.make_mesh()).init(jax.random.key(0))
-    huggingface.save(c.folder / "model", shape, params, words, overwrite=True)
-
-
 def run(c: Config, interpreter: str, script: str) -> dict:
     """The line that a script prints."""
     path = pathlib.Path(__file__).with_name(f"{script}.py")
@@ -77,7 +59,7 @@ def run(c: Config, interpreter: str, script: str) -> dict:
 
 def main(c: Config) -> None:
     """Interleave the runs, then compare."""
-    make_model(c)
+    model_folder.write(c.folder / "model", c.sizes)
     libraries = {"ours": sys.executable, "trl": c.trl, "tunix": c.tunix}
     for task in c.tasks:
         runs: dict[str, list[dict]] = {name: [] for name in libraries}

@@ -67,19 +67,12 @@ def given() -> tuple[str, Workload]:
 
 def report(name: str, stamps: list[float], tokens: int, packages: tuple[str, ...]) -> None:
     """One JSON line; step n lasts from `stamps[n]` to `stamps[n + 1]`."""
-    seconds = [b - a for a, b in itertools.pairwise(stamps)]
+    seconds = [round(b - a, 3) for a, b in itertools.pairwise(stamps)]
     median = statistics.median(seconds[2:])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    line = {
-        "name": name,
-        "seconds": median,
-        "first": seconds[0],
-        "tokens_per_second": tokens / median,
-        "peak_gib": peak,
-    }
-    line = {key: round(value, 3) if isinstance(value, float) else value for key, value in line.items()}
-    versions = {package: importlib.metadata.version(package) for package in packages}
-    print(json.dumps(line | {"steps": [round(x, 3) for x in seconds], "versions": versions}), flush=True)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    line = {"name": name, "seconds": median, "first": seconds[0], "tokens_per_second": round(tokens / median)}
+    line |= {"peak_gib": peak, "steps": seconds, "versions": {x: importlib.metadata.version(x) for x in packages}}
+    print(json.dumps(line), flush=True)
 
 
 now = time.perf_counter
