@@ -68,7 +68,7 @@ def main(c: Config) -> None:
     rewards = combine.WeightedRewards({"answer": (1.0, answer), "form": (c.form_weight, form)})
     sampling = sample.Sampling(c.max_completion, start.tokenizer.stop_ids, c.temperature)
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(c.learning_rate, warmup_steps=10)))
-    with pool.RewardPool(rewards, workers=2, timeout_s=10.0) as scorer:
+    with pool.RewardPool(rewards, workers=2, timeout_s=10.0, memory_bytes=8 << 30) as scorer:
         parts = online.Online(start.model, c.recipe, adamw, start.tokenizer, data, scorer, sampling, c.group_size)
         state = online.run_online(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
     huggingface.save(c.plan.folder / "model", start.model.config, state.params, start.tokenizer, overwrite=True)

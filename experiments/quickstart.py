@@ -61,7 +61,7 @@ def main(c: Config) -> None:
     screen, first = display.Display(c.warmup_steps, every=50), model.init(jax.random.key(c.seed))
     start = offline.run_offline(parts, plan, first, loggers=[screen]).params
 
-    with pool.RewardPool(RIGHT, workers=2, timeout_s=5.0) as rewards:
+    with pool.RewardPool(RIGHT, workers=2, timeout_s=5.0, memory_bytes=8 << 30) as rewards:
         pad, sampling = prompts.Pad([SHAPE.prompt], words.pad_id), sample.Sampling(SHAPE.completion, words.stop_ids)
         batches = list(iterate.one_pass(unseen, pad, batch_size=256))
         accuracy = evaluate.make_evaluate(model, words, rewards, batches, sampling, group_size=4)

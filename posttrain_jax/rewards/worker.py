@@ -1,7 +1,9 @@
 """The process that scores samples. It loads the standard library and what the rewards import, nothing else of ours."""
 
+import contextlib
 import dataclasses
 import math
+import pathlib
 import pickle
 import random
 import resource
@@ -105,6 +107,9 @@ def _load(setup: Setup) -> Sequence[samples.Reward]:
         sys.modules["__main__"] = sys.modules[SCRIPT] = module
     rewards = pickle.loads(setup.rewards)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # where memory runs out, Linux shall end a worker, which is replaced, and not the run
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
     if setup.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
     return rewards

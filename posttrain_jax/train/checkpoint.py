@@ -59,6 +59,8 @@ class Checkpoints:
             raise ValueError(f"keep={keep} checkpoints leaves nothing to resume from: keep at least 1.")
         self.folder = pathlib.Path(folder).absolute()
         self._writing = 0
+        self.failed = False
+        """Whether a checkpoint could not be written."""
         self._orbax = ocp.training.Checkpointer(
             str(self.folder),
             save_decision_policy=EveryTime(),
@@ -138,6 +140,7 @@ class Checkpoints:
             self._orbax.wait()
         # the thread that wrote raises whatever storage raises
         except Exception as error:
+            self.failed = True
             raise RuntimeError(self._unwritten(error)) from error
 
     def check(self) -> None:

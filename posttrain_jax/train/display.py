@@ -71,8 +71,9 @@ class Display:
 
 
 def headlines(values: Mapping[str, float]) -> dict[str, float]:
-    """The numbers worth a person's eye, in a fixed order, then the speed."""
-    names = [*HEADLINES, "tokens_per_second", *(name for name in values if name.startswith("eval/"))]
+    """The numbers worth a person's eye, in a fixed order: the speed, and what scoring failed on, behind the rest."""
+    counted = (name for name in values if name.startswith(("eval/", "failed/")))
+    names = [*HEADLINES, "tokens_per_second", *(["unscored"] if values.get("unscored") else []), *counted]
     return {name: values[name] for name in names if name in values}
 
 

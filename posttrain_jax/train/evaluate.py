@@ -14,7 +14,7 @@ from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import online, rows, run
+from posttrain_jax.train import rows, run, text
 
 
 def make_evaluate(
@@ -51,7 +51,7 @@ def make_evaluate(
         values = np.full((*here.truncated.shape, len(rewards.names) + 2), np.nan, np.float32)
         count = len(batch.rows)
         if count:  # of the last batch, a process may hold filling rows alone
-            scores = rewards.score(online.decode(batch, here, words, sampling.stop_ids))
+            scores = rewards.score(text.decode(batch, here, words, sampling.stop_ids))
             measured = [here.groups.completion_lengths[:count, :, None], scores.rewards[..., None], scores.columns]
             values[:count] = np.concatenate(measured, axis=-1)
         return np.asarray(totals(_put(model, values)))

@@ -1,11 +1,13 @@
 """Where numbers and samples of a run go: always to JSON lines, and to any other `Logger`."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -87,11 +89,39 @@ class JsonLines:
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
-            file.close()
+            # each line was written out when it came: where the disk is full, that was said
+            with contextlib.suppress(OSError):
+                file.close()
 
     def _write(self, name: str, line: dict[str, Any]) -> None:
-        self._files[name].write(json.dumps(line) + "\n")
-        self._files[name].flush()
+        try:
+            self._files[name].write(json.dumps(line) + "\n")
+            self._files[name].flush()
+        except OSError as error:
+            raise RuntimeError(
+                f"{self._files[name].name} could not be written ({error.strerror}): make room on its disk and give the"
+                " same command again, which goes on from the newest checkpoint."
+            ) from error
+
+
+class Clock:
+    """Seconds of the phases of one step."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside as `name`; wait inside for what devices still compute."""
+        begin = time.monotonic()
+        yield
+        self.seconds[f"seconds/{name}"] = time.monotonic() - begin
+
+    def report(self, tokens: float) -> dict[str, float]:
+        """The phases, the whole step, and the speed."""
+        whole = time.monotonic() - self._begin
+        return self.seconds | {"seconds/step": whole, "tokens_per_second": tokens / whole}
 
 
 def plain(x: float) -> float | None:

@@ -63,7 +63,7 @@ def run_offline(
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in journal.steps():
-            clock, position = run.Clock(), parts.data.state()
+            clock, position = metrics.Clock(), parts.data.state()
             with clock.phase("data"):
                 own = next(parts.data)
                 groups = own.to_device(lambda x: rows.to_devices(sharding, x))

@@ -15,9 +15,8 @@ from posttrain_jax import types
 from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
-from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, summary, update
+from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, summary, text, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +78,12 @@ def run_online(
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in journal.steps():
-            clock, position = run.Clock(), parts.data.state()
+            clock, position = metrics.Clock(), parts.data.state()
             with clock.phase("rollout"):
                 prompts = next(parts.data)
                 rollout, here = stages.sample(state, step, prompts)
             with clock.phase("score"):
-                samples = decode(prompts, here, parts.tokenizer, parts.sampling.stop_ids)
+                samples = text.decode(prompts, here, parts.tokenizer, parts.sampling.stop_ids)
                 scores = parts.rewards.score(samples)
                 rewards, values = stages.reward(rollout, scores)
             if values["unscored"] == 1:
@@ -104,7 +103,7 @@ def run_online(
             ref.follow(state.params, step)
             values |= learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(scores.report))
-            journal.show(step, shown(samples, scores))
+            journal.show(step, text.shown(samples, scores))
             journal.save(step, state, parts.data, ref)
     return state
 
@@ -125,7 +124,7 @@ class _Stages:
             checks.double_bos(first, parts.tokenizer.bos_id)
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
-        self._parts = parts
+        self._parts, self._told = parts, False
         sampler = generate.make_generate(model, parts.sampling, parts.group_size)
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
@@ -154,6 +153,9 @@ class _Stages:
 
     def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple["_Rewards", dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
+        if scores.report.failures and not self._told:
+            self._told = True
+            process.tell(summary.failed(scores.report))
         rewards, columns = self._put(scores.rewards), self._put(scores.columns)
         numbers, by_column = self._summary(rollout, rewards, columns)
         values = {name: float(x) for name, x in numbers.items()}
@@ -204,35 +206,6 @@ class _Stages:
         if self._parts.recipe.needs_ref and start is not None:
             policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (state.params, start))
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)
-
-
-def decode(
-    prompts: prompting.PromptBatch, here: Any, words: tokenizer.Tokenizer, stop_ids: Sequence[int]
-) -> list[list[scoring.Sample]]:
-    """This process's completions as text, with the example that each belongs to."""
-    samples = []
-    for index, row in enumerate(prompts.rows):
-        group = []
-        for member, length in enumerate(here.groups.completion_lengths[index]):
-            ids = [int(x) for x in here.groups.completions[index, member, :length]]
-            ended = bool(ids) and ids[-1] in stop_ids
-            group.append(
-                scoring.Sample(
-                    prompt=row.text,
-                    completion=words.decode(ids[:-1] if ended else ids),
-                    example=row.example,
-                    completion_tokens=int(here.groups.completion_mask[index, member].sum()),
-                    truncated=bool(here.truncated[index, member]),
-                )
-            )
-        samples.append(group)
-    return samples
-
-
-def shown(samples: Sequence[Sequence[scoring.Sample]], scores: report.Scores, *, count: int = 4) -> list[metrics.Shown]:
-    """The first completion of the first prompts, as people see it."""
-    firsts = zip(samples[:count], scores.rewards, strict=False)
-    return [metrics.Shown(row[0].prompt, row[0].completion, float(reward[0])) for row, reward in firsts]
 
 
 def _about(parts: Online) -> dict[str, str]:

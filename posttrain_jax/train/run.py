@@ -1,11 +1,9 @@
 """What every run does beside learning: its folder, resuming, logging, saving, stopping."""
 
-import contextlib
 import dataclasses
 import json
 import math
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -88,15 +86,18 @@ class Run:
         self._interruption = interruption.Interruption()
         self._loggers = loggers
         self._logger = metrics.Several([])
+        self._last: tuple[int, types.TrainState, Any, reference.Reference] | None = None
 
     def __enter__(self) -> "Run":
         """The run itself."""
         self._interruption.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Finish writing."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish writing; after an error, save what was trained before it."""
         try:
+            if kind is not None and issubclass(kind, Exception):
+                self._rescue()
             self._checkpoints.close()
         finally:
             self._logger.close()
@@ -182,10 +183,11 @@ class Run:
                 the signal's number, 143 or 130.
             RuntimeError: a checkpoint could not be written.
         """
+        self._last = step, state, data.state(), ref
         self._checkpoints.check()
         ended = self._interruption.agreed() and step < self.plan.steps
         if ended or step % self.plan.save_every == 0 or step == self.plan.steps:
-            self._write(step, state, data.state(), ref)
+            self._write(*self._last)
         if ended:
             self._checkpoints.wait()
             process.tell(
@@ -211,6 +213,17 @@ class Run:
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"
         return RuntimeError(f"step {step}: {reason} {saved} in {self.plan.folder}.")
 
+    def _rescue(self) -> None:
+        """Save as of the last whole step, where its state has not been given away to the next update."""
+        # on a pod the others may be in the middle of a step, and a save takes all of them
+        if self._last is None or self._checkpoints.failed or jax.process_count() > 1:
+            return
+        step, state = self._last[:2]
+        if (self._checkpoints.latest() or 0) < step and not any(x.is_deleted() for x in jax.tree.leaves(state)):
+            self._write(*self._last)
+            self._checkpoints.wait()
+            process.tell(f"The run is saved as of step {step} in {self.plan.folder}.")
+
     def _saves_ahead(self) -> int:
         """Checkpoints that will be on disk at one time beside those that are."""
         left = self.plan.steps - (self._checkpoints.latest() or 0)
@@ -220,26 +233,6 @@ class Run:
         counters, config = {"step": step, "updates": int(state.step)}, json.dumps(self.about)
         snapshot = checkpoint.Snapshot(state, position, counters, config, ref_params=ref.saved())
         self._checkpoints.save(step, snapshot)
-
-
-class Clock:
-    """Seconds of the phases of one step."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside as `name`; wait inside for what devices still compute."""
-        begin = time.monotonic()
-        yield
-        self.seconds[f"seconds/{name}"] = time.monotonic() - begin
-
-    def report(self, tokens: float) -> dict[str, float]:
-        """The phases, the whole step, and the speed."""
-        whole = time.monotonic() - self._begin
-        return self.seconds | {"seconds/step": whole, "tokens_per_second": tokens / whole}
 
 
 def ahead(data: Data) -> Any:

@@ -36,6 +36,15 @@ def failures(told: report.ScoreReport) -> dict[str, float]:
     return {f"failed/{name}": float(count) for name, count in zip(kinds, counts, strict=True) if count}
 
 
+def failed(told: report.ScoreReport) -> str:
+    """What went wrong in this process's scoring, in one sentence that quotes the first failure."""
+    first = (told.first_error or "").strip().split("\n")[-1]
+    return (
+        f"{told.failures} of {told.samples} completions have no reward (the first: {first}): such ones are left out of"
+        " their groups, and counted as failed/... in the metrics of every step."
+    )
+
+
 def unscored(told: report.ScoreReport) -> str:
     """Why no completion has a score, in one sentence that quotes the first failure; all processes must ask."""
     first = process.first_text((told.first_error or "").strip().split("\n")[-1])

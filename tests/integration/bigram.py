@@ -47,13 +47,14 @@ class Bigram(language_model.LanguageModel):
 
     def encode(self, params, prompts, prompt_lengths):
         last = jnp.take_along_axis(prompts, (prompt_lengths - 1)[:, None], axis=1)[:, 0]
-        nothing = jnp.zeros((1, len(prompts), 0, 1, 1))
+        nothing = jnp.zeros((1, len(prompts), 1, 0, 1))
         return decoder.PromptCache(keys=nothing, values=nothing, lengths=prompt_lengths), jnp.tanh(
             params["embedding"][last]
         )
 
     def own_cache(self, rows, group, length):
-        return decoder.OwnCache(keys=jnp.zeros((1, rows)), values=jnp.zeros((1, rows)))
+        room = jnp.zeros((1, rows, 1, group, length, 1))
+        return decoder.OwnCache(keys=room, values=room)
 
     def extend(self, params, cache, tokens, own=None, start=None):
         return jnp.tanh(params["embedding"][tokens]), own

@@ -1,11 +1,17 @@
 """Rewards that do what rewards should not; a module of its own, so that workers can import it."""
 
+import ctypes
+import dataclasses
 import math
 import os
+import pathlib
 import random
+import signal
 import subprocess
 import sys
 import time
+
+import numpy as np
 
 
 def length(sample):
@@ -31,8 +37,26 @@ def obey(sample):
             sys.exit(3)
         case ["abort"]:
             os.abort()
+        case ["segfault"]:
+            ctypes.string_at(0)
+        case ["die"]:
+            os._exit(0)
+        case ["stop"]:  # neither dead nor alive
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case ["deafen"]:  # loses the way back to the run
+            os.closerange(3, 256)
         case ["eat"]:
             bytearray(1 << 34)
+        case ["eat", "slowly"]:
+            eaten = []
+            while True:
+                eaten.append(bytearray(1 << 26))
+        case ["flood"]:
+            for _ in range(1 << 7):  # a gigabyte to each
+                os.write(1, bytes(1 << 23))
+                os.write(2, bytes(1 << 23))
+        case ["lament"]:
+            raise ValueError("no such answer " * (1 << 22))
         case ["print"]:
             print("noise " * 1000)
             print("noise", file=sys.stderr)
@@ -42,6 +66,18 @@ def obey(sample):
             return "1.0"
         case ["inf"]:
             return math.inf
+        case ["list"]:
+            return [1.0]
+        case ["nested"]:
+            return [[1.0, [2.0]], None]
+        case ["array"]:
+            return np.ones(3)
+        case ["complex"]:
+            return 1 + 1j
+        case ["huge"]:
+            return 10**400
+        case ["thing"]:
+            return object()
         case ["nan"]:
             return math.nan
         case ["true"]:
@@ -53,6 +89,29 @@ def obey(sample):
         case ["jax"]:
             return float("jax" in sys.modules)
     return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ByLetter:
+    """Do what the first letter of the completion stands for, and score the others by their length."""
+
+    acts: dict
+
+    def __call__(self, sample):
+        act = self.acts.get(sample.completion[:1])
+        return length(sample) if act is None else obey(dataclasses.replace(sample, completion=act))
+
+
+@dataclasses.dataclass(frozen=True)
+class WhileThere:
+    """Die as long as a file is there; score by length without it."""
+
+    path: str
+
+    def __call__(self, sample):
+        if pathlib.Path(self.path).exists():
+            os._exit(1)
+        return length(sample)
 
 
 class Broken:

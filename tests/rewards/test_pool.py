@@ -54,6 +54,55 @@ def test_each_failure_is_nan_counted_and_shown():
     np.testing.assert_array_equal(after.rewards, np.ones((1, 4), np.float32))
 
 
+@pytest.mark.parametrize("word", ["segfault", "die", "deafen", "eat slowly"])
+def test_whatever_kills_the_interpreter_costs_one_sample(word):
+    with obedient(workers=1, memory_bytes=2 << 30) as scorer:
+        scores = scorer.score([[making.make("fine"), making.make(word), making.make("fine")]])
+    np.testing.assert_array_equal(scores.rewards[0], np.asarray([1, np.nan, 1], np.float32))
+    report = scores.report
+    # a reward that eats memory may be told so by Python before the kernel ends it
+    assert (report.crashes + report.errors, report.failures) == (1, 1)
+    assert "the worker died" in report.first_error or "MemoryError" in report.first_error
+
+
+def test_a_worker_that_stops_is_killed_in_time():
+    with obedient(workers=1, timeout_s=1.0) as scorer:
+        scores = scorer.score([[making.make("stop"), making.make("fine")]])
+    assert scores.report.timeouts == 1
+    assert scores.rewards[0, 1] == 1
+
+
+NONSENSE = ["none", "text", "inf", "list", "nested", "array", "complex", "huge", "thing"]
+
+
+def test_nonsense_is_no_score_and_is_shown():
+    with obedient() as scorer:
+        reports = [scorer.score([[making.make(word), making.make("fine")]]) for word in NONSENSE]
+    for word, scores in zip(NONSENSE, reports, strict=True):
+        np.testing.assert_array_equal(scores.rewards[0], np.asarray([np.nan, 1], np.float32), err_msg=word)
+        assert (scores.report.invalid, scores.report.failures) == (1, 1), word
+        assert "which is not a finite number or NaN" in scores.report.first_error
+        assert len(scores.report.first_error) < 300
+
+
+def test_gigabytes_of_output_and_words_without_end_are_bounded(capfd):
+    with obedient(workers=1) as scorer:
+        scores = scorer.score([[making.make("flood"), making.make("lament")]])
+    assert scores.rewards[0, 0] == 1
+    assert scores.report.errors == 1
+    assert len(scores.report.first_error) < 3000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_where_memory_runs_out_linux_ends_a_worker_first():
+    with obedient(workers=1) as scorer:
+        scorer.score([[making.make("fine")]])
+        mine, theirs = (pathlib.Path(f"/proc/{pid}/oom_score_adj") for pid in ("self", scorer._workers[0].process.pid))
+        if not mine.exists():
+            pytest.skip("this system has no /proc")
+        assert int(theirs.read_text()) == 1000 > int(mine.read_text())
+
+
 def test_code_that_never_yields_the_interpreter_is_killed_in_time():
     start = time.monotonic()
     with obedient(workers=1, timeout_s=0.5) as scorer:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+import quick_compiles
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
@@ -165,18 +165,6 @@ def compiled():
 
 
 @pytest.fixture(scope="package", autouse=True)
-def quick_compiles(tmp_path_factory):
-    """These programs run for milliseconds and compile for seconds: optimize little, and compile nothing twice."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    during = {
-        "jax_disable_most_optimizations": (True, False),
-        "jax_compilation_cache_dir": (folder, None),
-        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
-        "jax_persistent_cache_min_entry_size_bytes": (-1, 0),
-    }
-    for name, (value, _) in during.items():
-        jax.config.update(name, value)
-    yield
-    for name, (_, value) in during.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def quick(tmp_path_factory):
+    with quick_compiles.into(tmp_path_factory.mktemp("compiled")):
+        yield
