@@ -108,23 +108,28 @@ def make_gradients(
         loss, metrics = recipe.loss(policy, batch)
         return loss, {name: _sum_and_count(x, batch.completion_mask) for name, x in metrics.items()}
 
-    def add(total: PyTree, more: PyTree) -> PyTree:
-        # Without the barrier XLA's TPU compiler tries to move the sum over devices behind the loop, and fails at it.
-        return jax.tree.map(lambda a, b: a + lax.optimization_barrier(b).astype(jnp.float32), total, more)
+    differentiate = jax.value_and_grad(loss_of, has_aux=True)
 
-    def gradients(params, groups, batch, kept_ids=None):
-        parts = split(model, (groups, batch, kept_ids), micro_batches)
-        differentiate = jax.value_and_grad(loss_of, has_aux=True)
+    def widen(tree: PyTree) -> PyTree:
+        """In float32, gradients lying as their parameters do."""
+        values, grads = jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+        shardings = jax.tree.map(lambda x: x.sharding, model.abstract_params())
+        return values, lax.with_sharding_constraint(grads, shardings)
+
+    def add_up(params: PyTree, parts: PyTree) -> PyTree:
+        first = jax.tree.map(lambda x: x[0], parts)
+        if micro_batches == 1:  # a scan of one part would compile an addition to zeros, and hold both
+            return widen(differentiate(params, first))
+        shapes = jax.eval_shape(differentiate, params, first)
+        zeros = widen(jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes))
 
         def one(total, part):
-            return add(total, differentiate(params, part)), None
+            return jax.tree.map(jnp.add, total, widen(differentiate(params, part))), None
 
-        first = jax.tree.map(lambda x: x[0], parts)
-        shapes = jax.eval_shape(differentiate, params, first)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
-        shardings = jax.tree.map(lambda x: x.sharding, model.abstract_params())
-        zeros = (zeros[0], lax.with_sharding_constraint(zeros[1], shardings))
-        ((loss, sums), grads), _ = lax.scan(one, zeros, parts)
+        return lax.scan(one, zeros, parts)[0]
+
+    def gradients(params, groups, batch, kept_ids=None):
+        (loss, sums), grads = add_up(params, split(model, (groups, batch, kept_ids), micro_batches))
         averages = {name: total / jnp.maximum(count, 1) for name, (total, count) in sums.items()}
         tokens = jnp.sum(batch.completion_mask).astype(jnp.float32)
         return grads, averages | {"loss": loss, "tokens": tokens, "grad_norm": optax.tree.norm(grads)}
