@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.in_context_ranking_po import InContextRankingPO
     from posttrain_jax.recipes.preference.ipo import IPO
     from posttrain_jax.recipes.preference.kto import KTO
+    from posttrain_jax.recipes.preference.lcpo import LCPO
     from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
     from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
     from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "LCPO": "recipes.preference.lcpo",
     "InContextRankingPO": "recipes.preference.in_context_ranking_po",
     "GEPO": "recipes.preference.gepo",
     "TREG": "recipes.preference.t_reg",
@@ -219,6 +221,7 @@ __all__ = [
     "GTPO",
     "IPO",
     "KTO",
+    "LCPO",
     "LUSPO",
     "MAPL",
     "MIS",

@@ -51,4 +51,5 @@ CASES = {
     "t_reg": cases.Case(pt.TREG(), cases.informed, group_size=2),
     "gepo": cases.Case(pt.GEPO(), cases.informed),
     "in_context_ranking_po": cases.Case(pt.InContextRankingPO(), cases.informed),
+    "lcpo": cases.Case(pt.LCPO(pt.CPO()), cases.informed, group_size=2),
 }
