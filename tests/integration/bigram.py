@@ -13,7 +13,7 @@ from posttrain_jax.models import config, decoder, language_model
 
 def decoder_model(mesh, vocab_size):
     """The smallest decoder."""
-    return language_model.LanguageModel(small(vocab_size), config.Compute(remat=False), mesh)
+    return language_model.LanguageModel(small(vocab_size), config.Compute(stored=None), mesh)
 
 
 def small(vocab_size):

@@ -21,6 +21,7 @@ if __name__ == "__main__":
     )
     os.environ |= {"XLA_FLAGS": " ".join(FLAGS), "JAX_PLATFORMS": "cpu"}
 
+import bigram
 import jax
 import numpy as np
 
@@ -44,11 +45,13 @@ HEARD = []
 """The sentences with which this process was refused."""
 
 
-def made(tensor=1):
-    """A model on the four devices, and parameters that are the same on every mesh."""
-    shape = config.miniature(WORDS.vocab_size + WORDS.vocab_size % 2, hidden_size=64, num_layers=1)
+def made(tensor=1, stand_in=False):
+    """A decoder or its stand-in on the four devices, and parameters that are the same on every mesh."""
+    vocab_size = WORDS.vocab_size + WORDS.vocab_size % 2
+    shape = config.miniature(vocab_size, hidden_size=64, num_layers=1)
     mesh = sharding.make_mesh(data=2, fsdp=2 // tensor, tensor=tensor)
-    model = language_model.LanguageModel(shape, config.Compute(remat=False, head_chunk=16), mesh)
+    model = language_model.LanguageModel(shape, config.Compute(stored=None, head_chunk=16), mesh)
+    model = bigram.model(mesh, vocab_size) if stand_in else model
     random = np.random.default_rng(0)
 
     def one(path, like):
@@ -68,25 +71,26 @@ def padded(pad):
     return counting
 
 
-def learn(folder, steps, recipe, encoded, group_size):
+def learn(folder, steps, recipe, encoded, group_size, stand_in):
     """An offline run on batches of 8; the model and its state."""
-    model, params = made()
+    model, params = made(stand_in=stand_in)
     pad = padded(batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size))
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
     parts = offline.Offline(model, recipe, adamw, iterate.Batches(encoded, pad, batch_size=8, seed=0))
     return model, offline.run_offline(parts, run.Plan(folder, steps), params)
 
 
-def sft(folder, steps):
+def sft(folder, steps, stand_in=False):
     read = fields.DemonstrationFields(PROMPT, "completion")
-    learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, read, WORDS, LIMITS)[0], 1)
+    learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, read, WORDS, LIMITS)[0], 1, stand_in)
 
 
-def dpo(folder, steps):
+def dpo(folder, steps, stand_in=False):
     read = fields.PreferenceFields(PROMPT, "completion", "rejected")
     encoded = preferences.encode(ROWS, read, WORDS, LIMITS)[0]
-    model, state = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2)
-    huggingface.save(folder / "model", model.config, state.params, overwrite=True)
+    model, state = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2, stand_in)
+    if not stand_in:
+        huggingface.save(folder / "model", model.config, state.params, overwrite=True)
 
 
 def letters_a(one):
@@ -182,7 +186,16 @@ def is_killed(folder, steps):
     process.anyone(True)
 
 
-TASKS = {one.__name__: one for one in (sft, dpo, grpo, unscored, evaluated, refused, fails_alone, is_killed)}
+def small_sft(folder, steps):
+    sft(folder, steps, stand_in=True)
+
+
+def small_dpo(folder, steps):
+    dpo(folder, steps, stand_in=True)
+
+
+TASKS = {one.__name__: one for one in (sft, dpo, grpo)}
+TASKS |= {one.__name__: one for one in (small_sft, small_dpo, unscored, evaluated, refused, fails_alone, is_killed)}
 
 
 def main(coordinator, count, index, folder, *tasks):

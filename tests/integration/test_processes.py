@@ -83,19 +83,19 @@ def check_sentences(heard):
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
-    alone = Together(1, tmp_path / "alone", "dpo", 3, "grpo", 3)
-    both = Together(2, tmp_path / "both", "refused", 0, "dpo", 2, "grpo", 3)
+    alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_dpo", 3, "grpo", 3)
+    both = Together(2, tmp_path / "both", "refused", 0, "small_sft", 2, "small_dpo", 2, "grpo", 3)
     (one,), two = alone.told(), both.told()
     check_sentences([process["heard"] for process in two])
     # each process pads and scores its own half; two looks at the first batch come before the first step
-    assert [process["rows"] for process in two] == [(2 + 2) * 4 + (3 + 2) * 2] * 2
+    assert [process["rows"] for process in two] == [(2 + 2) * 4 + (2 + 2) * 4 + (3 + 2) * 2] * 2
     assert [process["scored"] for process in two] == [one["scored"] // 2] * 2
     assert one["scored"] == 3 * 16
     assert_near(tmp_path / "both" / "grpo", tmp_path / "alone" / "grpo")
-    assert not (tmp_path / "both" / "dpo" / "checkpoints" / "3").exists()
-    Together(1, tmp_path / "both", "dpo", 3).told()
-    assert_near(tmp_path / "both" / "dpo", tmp_path / "alone" / "dpo")
-    assert_same_model(tmp_path / "both" / "dpo" / "model", tmp_path / "alone" / "dpo" / "model")
+    assert not (tmp_path / "both" / "small_sft" / "checkpoints" / "3").exists()
+    Together(1, tmp_path / "both", "small_sft", 3, "small_dpo", 3).told()
+    for task in ("small_sft", "small_dpo"):
+        assert_near(tmp_path / "both" / task, tmp_path / "alone" / task)
 
 
 STEPS = {"sft": 5, "dpo": 5, "grpo": 5}
