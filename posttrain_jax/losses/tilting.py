@@ -1,0 +1,68 @@
+"""Reward against divergence where all responses can be listed: the exact optimum, its frontier, best-of-N.
+
+The policy that maximises E_pi[r] - beta KL(pi || ref) is ref tilted by the reward, pi(y) ~ ref(y) exp(r(y) / beta); no
+policy has more reward at the same divergence. Rows are problems (prompts), Y their responses; divergences in nats.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def tilted(
+    ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], beta: float | Float[Array, ""]
+) -> Float[Array, "*rows Y"]:
+    """Log-probabilities of the optimum at `beta`, in reward per nat.
+
+    Source: Peters and Schaal 2007 (reward-weighted regression); as the optimum of preference tuning, Rafailov et al.
+    2023, arXiv:2305.18290, eq. 4.
+    """
+    return jax.nn.log_softmax(ref_log_probs + rewards / beta, axis=-1)
+
+
+def divergence(log_probs: Float[Array, "*rows Y"], ref_log_probs: Float[Array, "*rows Y"]) -> Float[Array, "*rows"]:
+    """KL(pi || ref) by row; a response of probability 0 adds nothing."""
+    probs = jnp.exp(log_probs)
+    return jnp.sum(jnp.where(probs > 0, probs * (log_probs - ref_log_probs), 0), axis=-1)
+
+
+def expected(log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"]) -> Float[Array, "*rows"]:
+    """E_pi[r] by row."""
+    return jnp.sum(jnp.exp(log_probs) * rewards, axis=-1)
+
+
+def frontier(
+    ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], betas: Float[Array, "B"]
+) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
+    """Mean divergence and mean reward of the optimum at each beta: the most reward that a divergence can buy.
+
+    One beta serves all rows: that is the optimum under a limit on the mean divergence.
+    """
+
+    def one(beta: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        best = tilted(ref_log_probs, rewards, beta)
+        return jnp.mean(divergence(best, ref_log_probs)), jnp.mean(expected(best, rewards))
+
+    return jax.lax.map(one, betas)
+
+
+def best_of_n(
+    ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], n: int
+) -> Float[Array, "*rows Y"]:
+    """Log-probabilities of the best of `n` samples of ref: F(r)^n - F(r-)^n, shared among equal rewards as in ref.
+
+    Source: Beirami et al. 2024, arXiv:2401.01879.
+    """
+    probs = jnp.exp(ref_log_probs)
+    mine, other = rewards[..., :, None], rewards[..., None, :]
+    below = jnp.sum(jnp.where(other < mine, probs[..., None, :], 0), axis=-1)
+    equal = jnp.sum(jnp.where(other == mine, probs[..., None, :], 0), axis=-1)
+    return ref_log_probs - jnp.log(equal) + jnp.log((below + equal) ** n - below**n)
+
+
+def best_of_n_bound(n: int) -> Float[Array, ""]:
+    """log n - (n - 1) / n: KL(best of n || ref) is at most this, and equal to it where no response has much mass.
+
+    Source: Beirami et al. 2024, arXiv:2401.01879, theorem 3.1.
+    """
+    return jnp.log(jnp.float32(n)) - (n - 1) / n

@@ -1,0 +1,67 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.losses import tilting
+
+REF = jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
+REWARDS = jnp.array([[0.0, 1.0, 2.0], [1.0, 1.0, -1.0]])
+
+
+def test_two_responses_by_hand():
+    log_probs = tilting.tilted(jnp.log(jnp.array([0.5, 0.5])), jnp.array([0.0, np.log(3.0)], jnp.float32), 1.0)
+    np.testing.assert_allclose(jnp.exp(log_probs), [0.25, 0.75], rtol=1e-6)
+    np.testing.assert_allclose(
+        tilting.divergence(log_probs, jnp.log(jnp.array([0.5, 0.5]))), np.log(2) - 0.562335, rtol=1e-5
+    )
+
+
+def test_the_tilted_policy_maximises_reward_less_divergence():
+    def objective(logits):
+        log_probs = jax.nn.log_softmax(logits)
+        return jnp.sum(tilting.expected(log_probs, REWARDS) - 0.7 * tilting.divergence(log_probs, REF))
+
+    best = tilting.tilted(REF, REWARDS, 0.7)
+    np.testing.assert_allclose(jax.grad(objective)(best), 0, atol=1e-6)
+    # the value there is beta log E_ref[exp(r / beta)]
+    value = 0.7 * jnp.sum(jax.nn.logsumexp(REF + REWARDS / 0.7, axis=-1))
+    np.testing.assert_allclose(objective(best), value, rtol=1e-6)
+
+
+def test_no_policy_lies_above_the_frontier():
+    kls, rewards = tilting.frontier(REF, REWARDS, jnp.logspace(2, -1.5, 200))
+    assert np.all(np.diff(kls) > -1e-6)
+    for seed in range(20):
+        policy = jax.nn.log_softmax(REF + jax.random.normal(jax.random.key(seed), REF.shape))
+        kl = float(tilting.divergence(policy, REF).mean())
+        assert float(tilting.expected(policy, REWARDS).mean()) <= np.interp(kl, kls, rewards) + 1e-3
+
+
+def test_divergence_of_certain_responses():
+    certain = jnp.array([0.0, -jnp.inf, -jnp.inf])
+    np.testing.assert_allclose(tilting.divergence(certain, REF[0]), np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_best_of_n_is_that_of_all_draws_listed(n):
+    for ref, rewards in zip(np.exp(REF), REWARDS, strict=True):
+        expected = np.zeros(3)
+        for draw in itertools.product(range(3), repeat=n):
+            top = max(float(rewards[y]) for y in draw)
+            winners = [y for y in draw if float(rewards[y]) == top]
+            for y in winners:
+                expected[y] += np.prod(ref[list(draw)]) / len(winners)
+        got = jnp.exp(tilting.best_of_n(jnp.log(jnp.asarray(ref)), rewards, n))
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_bound_on_best_of_n_is_tight_for_small_probabilities():
+    many = jnp.full(2000, -jnp.log(2000.0))
+    kl = tilting.divergence(tilting.best_of_n(many, jnp.arange(2000.0), 4), many)
+    np.testing.assert_allclose(tilting.best_of_n_bound(4), np.log(4) - 0.75, rtol=1e-6)
+    np.testing.assert_allclose(kl, tilting.best_of_n_bound(4), rtol=2e-3)
+    coarse = tilting.divergence(tilting.best_of_n(REF, REWARDS, 4), REF)
+    assert np.all(coarse < tilting.best_of_n_bound(4))
