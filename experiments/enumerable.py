@@ -33,11 +33,10 @@ def pairs(given: Problem, key: Key[Array, ""], count: int, noise: float | Float[
     keys = jax.random.split(key, 4)
     prompts = jax.random.randint(keys[0], (count,), 0, given.rewards.shape[0])
     noisy = given.ref_log_probs[prompts] + jax.random.gumbel(keys[1], (count, given.rewards.shape[1]))
-    drawn = jax.lax.top_k(noisy, 2)[1]
-    drawn = jax.random.permutation(keys[2], drawn, axis=1, independent=True)
+    drawn = jax.random.permutation(keys[2], jax.lax.top_k(noisy, 2)[1], axis=1, independent=True)
     rewards = jnp.take_along_axis(given.rewards[prompts], drawn, axis=1)
-    odds = jax.nn.sigmoid(rewards[:, 0] - rewards[:, 1])
-    right = jax.random.uniform(keys[3], (count,)) < odds + noise * (1 - 2 * odds)
+    odds = noise + (1 - 2 * noise) * jax.nn.sigmoid(rewards[:, 0] - rewards[:, 1])
+    right = jax.random.uniform(keys[3], (count,)) < odds
     order = jnp.where(right[:, None], jnp.array([[0, 1]]), jnp.array([[1, 0]]))
     responses, scores = (jnp.take_along_axis(x, order, axis=1) for x in (drawn, rewards))
     return {"prompts": prompts, "responses": responses, "scores": scores}
