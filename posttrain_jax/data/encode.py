@@ -132,10 +132,13 @@ class Tally:
     def _fit_prompt(self, ids: Ids) -> Ids | None:
         if not ids:
             raise ValueError("the prompt is empty, so there is no position to predict a completion from.")
+        bos = self._tokenizer.bos_id
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise ValueError(f"the prompt begins with two BOS tokens (id {bos}): leave BOS to the tokenizer.")
         limit = self._limits.prompt
         if len(ids) <= limit:
             return ids
-        head = ids[:1] if ids[0] == self._tokenizer.bos_id else []
+        head = ids[:1] if ids[0] == bos else []
         kept = self._limits.long_prompt(ids[len(head) :], limit - len(head))
         return None if kept is None else head + kept
 

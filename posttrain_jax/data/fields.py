@@ -130,7 +130,7 @@ class DialoguePreferenceFields:
 def entry(row: Mapping[str, Any], name: str) -> Any:
     """The field `name` of a row."""
     if name not in row:
-        raise ValueError(f"there is no field {name!r}; the row has {', '.join(map(repr, row))}.")
+        raise ValueError(f"there is no field {name!r}; the row has {', '.join(map(repr, row))}: name one of those.")
     return row[name]
 
 

@@ -98,12 +98,13 @@ def _json_lines(text: str, path: pathlib.Path) -> Iterator[Row]:
     # Only "\n" separates rows: str.splitlines would also cut at characters that may stand inside a JSON string.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         if not line.strip():
-            raise ValueError(f"{path} line {number} is empty; every line must hold one JSON object.")
+            raise ValueError(f"{path} line {number} is empty; every line must hold one JSON object: remove it.")
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"{path} line {number} is not whole JSON ({error.msg} at column {error.colno}): {line[:80]!r}."
+                f"{path} line {number} is not whole JSON ({error.msg} at column {error.colno}): {line[:80]!r};"
+                " mend or remove it."
             ) from error
         if not isinstance(row, dict):
             raise ValueError(f"{path} line {number} holds a {type(row).__name__}, not a JSON object: {line[:80]!r}.")

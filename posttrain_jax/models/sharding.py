@@ -96,9 +96,20 @@ class MeshShape:
     """Devices that share out heads, MLP and vocabulary."""
 
     def build(self) -> Mesh:
-        """The mesh of this process group's devices."""
-        fsdp = max(1, jax.device_count() // (self.data * self.tensor)) if self.fsdp is None else self.fsdp
-        return make_mesh(data=self.data, fsdp=fsdp, tensor=self.tensor)
+        """The mesh of this process group's devices.
+
+        Raises:
+            ValueError: fsdp is to take what data and tensor leave, and they do not divide the devices; see `make_mesh`.
+        """
+        if self.fsdp is not None:
+            return make_mesh(data=self.data, fsdp=self.fsdp, tensor=self.tensor)
+        devices, taken = jax.device_count(), self.data * self.tensor
+        if taken < 1 or devices % taken:
+            raise ValueError(
+                f"data={self.data} x tensor={self.tensor} does not divide the {devices} devices, so fsdp cannot take"
+                " the rest: choose divisors, or say fsdp to use fewer devices."
+            )
+        return make_mesh(data=self.data, fsdp=devices // taken, tensor=self.tensor)
 
 
 def constrain(x: Array, mesh: Mesh, spec: Spec) -> Array:

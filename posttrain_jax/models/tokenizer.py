@@ -120,7 +120,7 @@ class Tokenizer:
 
         Raises:
             ValueError: the last turn is not the assistant's, or the rendered prompt does not begin the whole rendering,
-                so that no mask can say which tokens the assistant chose.
+                so that no mask can say which tokens the assistant chose; or nothing of the answer is in it.
         """
         if not messages or messages[-1]["role"] != "assistant":
             raise ValueError("The last turn of an example must be the assistant's; cut the dialogue after one.")
@@ -134,6 +134,11 @@ class Tokenizer:
             )
         completion = whole[len(prompt) :]
         stops = [i for i, token in enumerate(completion) if token in self.stop_ids]
+        if len(stops) == len(completion):
+            raise ValueError(
+                "The chat template writes nothing of the assistant's answer, so there is no token to learn from; use"
+                " a template that does."
+            )
         return prompt, completion[: stops[-1] + 1] if stops else [*completion, self.eos_id]
 
     def save(self, folder: str | Path) -> None:

@@ -206,8 +206,13 @@ class Run:
             position: `data.state()` from before it.
             reason: what went wrong.
             ref: the reference from before it.
+
+        Raises:
+            ValueError: the state holds NaN and is not worth saving; the newest checkpoint stands.
         """
         if state is not None:
+            with process.as_one():
+                checks.parameters(state.params)
             self._write(step - 1, state, position, ref)
         self._checkpoints.wait()
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"

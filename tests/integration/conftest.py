@@ -1,3 +1,4 @@
+import jax
 import pytest
 import quick_compiles
 
@@ -6,3 +7,17 @@ import quick_compiles
 def quick(tmp_path_factory):
     with quick_compiles.into(tmp_path_factory.mktemp("compiled")):
         yield
+
+
+@pytest.fixture
+def compiled():
+    """A list that grows with every program that XLA compiles."""
+    events = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            events.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -42,4 +42,7 @@ def test_a_mesh_shape_takes_the_devices_that_are_left():
     assert dict(sharding.MeshShape(data=2, tensor=2).build().shape) == {"data": 2, "fsdp": 2, "tensor": 2}
     assert dict(sharding.MeshShape(fsdp=3).build().shape) == {"data": 1, "fsdp": 3, "tensor": 1}
     with pytest.raises(ValueError, match="needs 16 devices and there are 8"):
-        sharding.MeshShape(data=16).build()
+        sharding.MeshShape(data=16, fsdp=1).build()
+    for data in (0, 3, 16):
+        with pytest.raises(ValueError, match=f"data={data} x tensor=1 does not divide the 8 devices"):
+            sharding.MeshShape(data=data).build()
