@@ -7,6 +7,7 @@ The defaults are a randomly initialised Llama of 8.5 million parameters, 16 pair
 
 import dataclasses
 
+import inputs
 import jax
 import measure
 import tyro
@@ -19,7 +20,7 @@ from posttrain_jax.train import optimizer, reference, update
 class Config:
     """Sizes."""
 
-    model: measure.Model = measure.Model()
+    model: inputs.Model = inputs.Model()
     pairs: int = 16
     prompt_len: int = 64
     completion_len: int = 128
@@ -34,7 +35,7 @@ def main(c: Config) -> None:
     ref_params, opt = reference.copy(params), optimizer.make_optimizer(adamw)
     state = update.init_state(model, opt, jax.random.key(1), params=params)
     score, learn, credit = reference.make_score(model), update.make_update(model, recipe, opt), jax.jit(recipe.credit)
-    groups, watch = measure.random_groups(c.model, c.pairs, 2, c.prompt_len, c.completion_len), measure.Watch()
+    groups, watch = inputs.random_groups(c.model, c.pairs, 2, c.prompt_len, c.completion_len), measure.Watch()
     for _ in range(c.steps):
         ref = watch.time("reference", score, ref_params, groups)
         batch = watch.time("credit", credit, groups, ref.logps)

@@ -8,6 +8,7 @@
 
 import dataclasses
 
+import inputs
 import jax
 import jax.numpy as jnp
 import measure
@@ -20,7 +21,7 @@ from posttrain_jax.rollout import generate, sample
 class Config:
     """Sizes."""
 
-    model: measure.Model = measure.Model()
+    model: inputs.Model = inputs.Model()
     prompts: int = 8
     group_size: int = 8
     prompt_len: int = 64
@@ -35,7 +36,7 @@ def main(c: Config) -> None:
     model = c.model.build()
     params = model.init(jax.random.key(0))
     groups, watch, alone = (
-        measure.random_groups(c.model, c.prompts, 1, c.prompt_len, 1),
+        inputs.random_groups(c.model, c.prompts, 1, c.prompt_len, 1),
         measure.Watch(),
         measure.Watch(),
     )

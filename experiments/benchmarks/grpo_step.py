@@ -7,6 +7,7 @@ The defaults are a randomly initialised Llama of 8.5 million parameters, 8 promp
 
 import dataclasses
 
+import inputs
 import jax
 import jax.numpy as jnp
 import measure
@@ -22,7 +23,7 @@ from posttrain_jax.train import optimizer, reference, update
 class Config:
     """Sizes."""
 
-    model: measure.Model = measure.Model()
+    model: inputs.Model = inputs.Model()
     prompts: int = 8
     group_size: int = 8
     prompt_len: int = 64
@@ -41,7 +42,7 @@ def main(c: Config) -> None:
     score, learn, credit = reference.make_score(model), update.make_update(model, recipe, opt), jax.jit(recipe.credit)
     watch = measure.Watch()
     for step in range(c.steps):
-        groups = measure.random_groups(c.model, c.prompts, c.group_size, c.prompt_len, c.completion_len)
+        groups = inputs.random_groups(c.model, c.prompts, c.group_size, c.prompt_len, c.completion_len)
         rewards = jnp.asarray(np.random.default_rng(step).normal(size=(c.prompts, c.group_size)), jnp.float32)
         asked = (state.params, groups.prompts, groups.prompt_lengths, groups.group_ids, jax.random.key(step))
         rollout = watch.time("rollout", rollout_stage, *asked)

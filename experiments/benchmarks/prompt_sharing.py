@@ -8,6 +8,7 @@ the same completions, in rows of G completions (`shared`) and in rows of one (`r
 
 import dataclasses
 
+import inputs
 import jax
 import jax.numpy as jnp
 import measure
@@ -20,7 +21,7 @@ from posttrain_jax import types
 class Config:
     """Sizes."""
 
-    model: measure.Model = measure.Model(num_layers=2)
+    model: inputs.Model = inputs.Model(num_layers=2)
     completions: int = 32
     """Of a step, whatever the group size."""
     length: int = 160
@@ -51,7 +52,7 @@ def main(c: Config) -> None:
         prompt_len = c.length * prompt // (prompt + completion)
         for size in c.group_sizes:
             lengths = (prompt_len, c.length - prompt_len)
-            groups, watches = measure.random_groups(c.model, c.completions // size, size, *lengths), {}
+            groups, watches = inputs.random_groups(c.model, c.completions // size, size, *lengths), {}
             layouts = {"shared": groups, "repeated": repeated(groups)}
             for _ in range(c.steps):
                 for name, rows in layouts.items():
