@@ -71,7 +71,9 @@ def main(c: Config) -> None:
     with pool.RewardPool(rewards, workers=2, timeout_s=10.0, memory_bytes=8 << 30) as scorer:
         parts = online.Online(start.model, c.recipe, adamw, start.tokenizer, data, scorer, sampling, c.group_size)
         state = online.run_online(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
-    huggingface.save(c.plan.folder / "model", start.model.config, state.params, start.tokenizer, overwrite=True)
+    huggingface.save(
+        c.plan.folder / "model", start.model.config, start.merge(state.params), start.tokenizer, overwrite=True
+    )
     rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")
 
 

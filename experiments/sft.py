@@ -59,7 +59,9 @@ def main(c: Config) -> None:
     adamw = optimizer.AdamW(optimizer.Cosine(c.learning_rate, c.plan.steps, c.warmup_steps))
     parts = offline.Offline(start.model, SFT(), optimizer.make_optimizer(adamw), data)
     state = offline.run_offline(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
-    huggingface.save(c.plan.folder / "model", start.model.config, state.params, start.tokenizer, overwrite=True)
+    huggingface.save(
+        c.plan.folder / "model", start.model.config, start.merge(state.params), start.tokenizer, overwrite=True
+    )
     rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")
 
 

@@ -143,6 +143,7 @@ class TrainState:
     """Everything that an update changes."""
 
     params: PyTree
+    """All parameters of the model, or its adapters alone where it has any."""
     opt_state: PyTree
     step: Int[Array, ""]
     """Updates done."""

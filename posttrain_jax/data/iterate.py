@@ -120,3 +120,11 @@ def one_pass(
     own = share(batch_size, process_index, process_count)
     for start in range(0, len(rows), batch_size):
         yield collate(rows[start : start + batch_size], own)
+
+
+def ahead(data: Any) -> Any:
+    """The next batch of `data` (see `Batches`), which stays the next."""
+    position = data.state()
+    batch = next(data)
+    data.restore(position)
+    return batch

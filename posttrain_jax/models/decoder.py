@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from posttrain_jax import types
-from posttrain_jax.models import attention, config, embedding, rotary, sharding
+from posttrain_jax.models import attention, config, embedding, lora, rotary, sharding
 
 ROWS = Spec(sharding.ROWS)
 
@@ -113,6 +113,11 @@ class Setup(Protocol):
         """The attention implementation."""
         ...
 
+    @property
+    def lora(self) -> lora.Lora | None:
+        """What adapters are scaled by."""
+        ...
+
 
 def run(
     setup: Setup,
@@ -122,6 +127,7 @@ def run(
     own: OwnCache | None,
     start: Int[Array, ""],
     *,
+    adapters: lora.Adapters,
     emit: bool,
 ) -> tuple[Float[Array, "P G T D"], OwnCache | None, Any]:
     """Run `tokens` at positions `start`, `start + 1`, ... behind the cached prompts.
@@ -138,29 +144,30 @@ def run(
 
     def body(carry, part):
         residual, own = carry
-        weights, prompt_keys, prompt_values, index = part
+        weights, adapters, prompt_keys, prompt_values, index = part
         block = nnx.merge(graphdef, weights)
-        query, keys, values = _project(setup, block, residual, angles)
+        linear = functools.partial(_linear, setup, block, adapters)
+        query, keys, values = _project(setup, block, linear, residual, angles)
         emitted = (keys, values) if emit else None
         if own is not None:
             own = _append(own, keys, values, index, start)
             keys, values = (lax.dynamic_index_in_dim(x, index, 0, keepdims=False) for x in (own.keys, own.values))
         mixed = _attend(setup, query, prompt_keys, prompt_values, keys, values, cache.lengths, start)
-        return (_mlp(setup, block, residual, mixed), own), emitted
+        return (_mlp(setup, block, linear, residual, mixed), own), emitted
 
     if setup.compute.stored is not None:
         policy = jax.checkpoint_policies.save_only_these_names(*setup.compute.stored)
         body = jax.checkpoint(body, prevent_cse=False, policy=policy)
     table, dtype = decoder.embedding[...], setup.compute.dtype
     embedded = embedding.embed(table, tokens, mesh=setup.mesh, rules=setup.rules, dtype=dtype)
-    parts = (stacked, cache.keys, cache.values, jnp.arange(setup.config.num_layers, dtype=jnp.int32))
+    parts = (stacked, adapters, cache.keys, cache.values, jnp.arange(setup.config.num_layers, dtype=jnp.int32))
     (residual, own), emitted = lax.scan(body, (embedded, own), parts)
     hidden = _norm(residual, decoder.final_norm[...], setup.config.norm_eps).astype(dtype)
     hidden = sharding.constrain(hidden, setup.mesh, ROWS)
     return hidden, own, emitted
 
 
-def _project(setup: Setup, block: Block, residual, angles):
+def _project(setup: Setup, block: Block, linear, residual, angles):
     """Query `[P, K, G, R, T, hd]`, keys and values `[P, K, G, T, hd]`: normalised, rotated, the query scaled."""
     model, dtype = setup.config, setup.compute.dtype
     rows, group, length, width = residual.shape
@@ -169,7 +176,7 @@ def _project(setup: Setup, block: Block, residual, angles):
     x = sharding.constrain(x, setup.mesh, ROWS)
 
     def heads(name: str, repeat: int):
-        y = _linear(block, name, x).reshape(rows, group, length, model.num_kv_heads, repeat, model.head_dim)
+        y = linear(name, x).reshape(rows, group, length, model.num_kv_heads, repeat, model.head_dim)
         return sharding.constrain(y, setup.mesh, Spec(sharding.ROWS, None, None, setup.rules.heads))
 
     query = heads("query", model.num_heads // model.num_kv_heads)
@@ -208,26 +215,30 @@ def _append(own: OwnCache, keys, values, layer: Int[Array, ""], start: Int[Array
     )
 
 
-def _mlp(setup: Setup, block: Block, residual, mixed) -> Float[Array, "P G T D"]:
+def _mlp(setup: Setup, block: Block, linear, residual, mixed) -> Float[Array, "P G T D"]:
     """The residual stream after the attention's output and the gated MLP; it stays float32 throughout."""
     model, dtype, shape = setup.config, setup.compute.dtype, residual.shape
     mixed = mixed.transpose(0, 2, 4, 1, 3, 5).reshape(-1, model.num_heads * model.head_dim)
     # A product is first whole along the width, then cut: asked for the cut at once, XLA swaps rows between
     # shards where data and fsdp are both above 1.
     stream = Spec(sharding.ROWS, setup.rules.residual)
-    residual = residual.reshape(-1, shape[-1]) + sharding.constrain(_linear(block, "output", mixed), setup.mesh, ROWS)
+    residual = residual.reshape(-1, shape[-1]) + sharding.constrain(linear("output", mixed), setup.mesh, ROWS)
     residual = sharding.constrain(residual, setup.mesh, stream)
     x = sharding.constrain(_norm(residual, block.mlp_norm[...], model.norm_eps).astype(dtype), setup.mesh, ROWS)
-    gated = jax.nn.silu(_linear(block, "gate", x)) * _linear(block, "up", x)
+    gated = jax.nn.silu(linear("gate", x)) * linear("up", x)
     gated = sharding.constrain(gated.astype(dtype), setup.mesh, Spec(sharding.ROWS, setup.rules.mlp))
-    residual = residual + sharding.constrain(_linear(block, "down", gated), setup.mesh, ROWS)
+    residual = residual + sharding.constrain(linear("down", gated), setup.mesh, ROWS)
     return sharding.constrain(residual, setup.mesh, stream).reshape(shape)
 
 
-def _linear(block: Block, name: str, x: Float[Array, "N i"]) -> Float[Array, "N o"]:
-    """x @ weight + bias, operands in x's dtype, accumulated in float32."""
+def _linear(
+    setup: Setup, block: Block, adapters: lora.Adapters, name: str, x: Float[Array, "N i"]
+) -> Float[Array, "N o"]:
+    """x @ weight + bias, and the adapter's product where there is one; x's dtype, accumulated in float32."""
     weight, bias = getattr(block, name), getattr(block, f"{name}_bias")
     y = jnp.dot(x, weight[...].astype(x.dtype), preferred_element_type=jnp.float32)
+    if setup.lora is not None and name in adapters:
+        y = y + lora.product(x, adapters[name], setup.lora.scale)
     y = ad_checkpoint.checkpoint_name(y, name)
     return y if bias is None else y + bias[...].astype(jnp.float32)[None]
 

@@ -19,7 +19,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
-from posttrain_jax.models import config, huggingface_config, language_model, safetensors_folder, tokenizer
+from posttrain_jax.models import config, huggingface_config, language_model, lora, safetensors_folder, tokenizer
 
 KeyPath = tuple[Any, ...]
 
@@ -177,8 +177,11 @@ def save(
 
     Raises:
         FileExistsError: the folder holds something and `overwrite` is False.
-        ValueError: no Hugging Face family computes this architecture, or the tokenizer has ids beyond its vocabulary.
+        ValueError: no Hugging Face family computes this architecture, the tokenizer has ids beyond its vocabulary, or
+            the parameters hold adapters.
     """
+    if lora.ADAPTERS in params:
+        raise ValueError("the parameters hold adapters, which no such folder does: merge them (`LanguageModel.merge`).")
     folder, entries = Path(folder), huggingface_config.render(model) | _special_ids(tokenizer)
     entries["torch_dtype"] = str(params["embedding"].dtype)
     if tokenizer is not None:

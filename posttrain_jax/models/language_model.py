@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from posttrain_jax import types
 from posttrain_jax.models import attention, decoder, head, sharding
 from posttrain_jax.models import config as configs
+from posttrain_jax.models import lora as loras
 
 Params = PyTree[Array]
 
@@ -34,6 +35,8 @@ class LanguageModel:
     mesh: Mesh
     rules: sharding.Rules = sharding.TRAINING_RULES
     attend: attention.Attention = attention.einsum
+    lora: loras.Lora | None = None
+    """Of adapters beside the projections; parameters without them are those of the base."""
 
     def __post_init__(self):
         sizes = dict(self.mesh.shape)
@@ -67,16 +70,33 @@ class LanguageModel:
             names = [key.key for key in path]
             return NamedSharding(self.mesh, self.rules.spec(names[-1], stacked=names[0] == "blocks"))
 
-        return jax.tree.map_with_path(one, _abstract(self.config, self.compute)[1])
+        base = jax.tree.map_with_path(one, _abstract(self.config, self.compute)[1])
+        return base | jax.tree.map(lambda x: x.sharding, self._adapters())
 
     def abstract_params(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Shape, dtype and sharding of each parameter."""
-        shapes = _abstract(self.config, self.compute)[1]
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, self.shardings())
+        base, shardings = _abstract(self.config, self.compute)[1], loras.base(self.shardings())
+        base = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), base, shardings)
+        return base | self._adapters()
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """Random parameters, created where they will lie; the same on every mesh."""
-        return jax.jit(functools.partial(_init, self.config, self.compute), out_shardings=self.shardings())(key)
+        """Random parameters, created where they will lie; the same on every mesh. Fresh adapters join them."""
+        create = functools.partial(_init, self.config, self.compute)
+        return self.adapt(jax.jit(create, out_shardings=loras.base(self.shardings()))(key))
+
+    def adapt(self, params: Params) -> Params:
+        """The parameters with fresh adapters, if the model has any: the same function still, as B is zero."""
+        fresh = {} if self.lora is None else loras.init(self._adapters(), jax.random.key(self.lora.seed))
+        return params | fresh
+
+    def merge(self, params: Params) -> Params:
+        """The parameters of a plain model that computes the same: adapters, if there are any, added to the weights."""
+        base = loras.base(params)
+        if self.lora is None or base is params:
+            return params
+        adapters, shardings = params[loras.ADAPTERS], self.shardings()["blocks"]
+        add = jax.jit(loras.merge, static_argnums=2, out_shardings={name: shardings[name] for name in adapters})
+        return base | {"blocks": base["blocks"] | add(base["blocks"], adapters, self.lora.scale)}
 
     def encode(self, params: Params, prompts: Int[Array, "P S"], prompt_lengths: Int[Array, "P"]):
         """Encode each prompt once.
@@ -166,14 +186,23 @@ class LanguageModel:
 
         def cast(path, x):
             # Norms and biases enter float32 sums uncast: rounding them would part the sampler from the trainer.
-            return x.astype(self.compute.dtype) if len(sharding.PARAM_AXES[path[-1].key]) == 2 else x
+            vector = path[0].key != loras.ADAPTERS and len(sharding.PARAM_AXES[path[-1].key]) == 1
+            return x if vector else x.astype(self.compute.dtype)
 
-        weights = jax.tree.map_with_path(cast, params)
-        return sampler, jax.lax.with_sharding_constraint(weights, sampler.shardings())
+        weights, shardings = jax.tree.map_with_path(cast, params), sampler.shardings()
+        return sampler, jax.lax.with_sharding_constraint(weights, {name: shardings[name] for name in weights})
+
+    def _adapters(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """The adapters' entry among the parameters, if there are any."""
+        return {} if self.lora is None else {loras.ADAPTERS: self.lora.abstract(self.config, self.mesh, self.rules)}
 
     def _run(self, params: Params, tokens, cache, own, start, *, emit: bool):
         graphdef, _ = _abstract(self.config, self.compute)
-        return decoder.run(self, nnx.merge(graphdef, params), tokens, cache, own, start, emit=emit)
+        adapters = params.get(loras.ADAPTERS, {})
+        if adapters and self.lora is None:
+            raise ValueError("the parameters hold adapters and the model says nothing of their scale: give it `lora`.")
+        module = nnx.merge(graphdef, loras.base(params))
+        return decoder.run(self, module, tokens, cache, own, start, adapters=adapters, emit=emit)
 
 
 @functools.lru_cache

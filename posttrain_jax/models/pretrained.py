@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from posttrain_jax.models import config, huggingface, language_model, platform, sharding, tokenizer
+from posttrain_jax.models import lora as loras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Pretrained:
     model: language_model.LanguageModel
     params: PyTree[Array]
     tokenizer: tokenizer.Tokenizer
+
+    def merge(self, trained: PyTree[Array]) -> PyTree[Array]:
+        """The parameters of a plain model after training: `trained` itself, or adapters added to the weights."""
+        return self.model.merge(self.params | trained)
 
 
 def load(name_or_folder: str | Path, compute: config.Compute, mesh: Mesh) -> Pretrained:
@@ -50,8 +55,12 @@ class Checkpoint:
     """Tokens of one device whose logits exist at one time."""
     mesh: sharding.MeshShape = sharding.MeshShape()
     """The devices."""
+    lora: loras.Lora | None = None
+    """Train adapters beside the projections instead of the weights; None trains the weights."""
 
     def load(self) -> Pretrained:
-        """See `load`."""
+        """See `load`; fresh adapters join the parameters."""
         compute = config.Compute(self.dtype, self.param_dtype, self.stored, self.head_chunk)
-        return load(self.model, compute, self.mesh.build())
+        plain = load(self.model, compute, self.mesh.build())
+        model = dataclasses.replace(plain.model, lora=self.lora)
+        return dataclasses.replace(plain, model=model, params=model.adapt(plain.params))

@@ -129,7 +129,7 @@ def starts_at_reference(policy: Float[Array, "P G T"], ref: Float[Array, "P G T"
     if not largest <= 1e-4:
         raise ValueError(
             f"policy and reference differ by up to {largest:.3g} nats before the first update: start the run with the"
-            " reference's parameters."
+            " reference's parameters (adapters that are already trained: merge them into the base)."
         )
 
 

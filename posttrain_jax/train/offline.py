@@ -9,6 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from posttrain_jax import types
+from posttrain_jax.data import iterate
 from posttrain_jax.models import language_model
 from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, update
 
@@ -40,8 +41,8 @@ def run_offline(
     Args:
         parts: what learns from what.
         plan: how long, and what is written when.
-        params: to start from; they are copied.
-        ref_params: the reference; `params` where None, and then the first step checks that nothing lies between.
+        params: to start from; what training changes is copied: all, or the adapters, then all that the state holds.
+        ref_params: the reference; where None, `params` without adapters, and the first step checks that they agree.
         loggers: beside `metrics.jsonl`.
         evaluate: from parameters and step to numbers.
 
@@ -57,9 +58,8 @@ def run_offline(
     learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches, memory=memory)
     learn = capacity.checked("the update", learn)
     _check(parts)
-    own_reference = ref_params is None
     with run.Run(plan, _about(parts), loggers) as journal:
-        ref = reference.Reference(parts.moving, params if own_reference else ref_params)
+        ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in journal.steps():
@@ -69,12 +69,13 @@ def run_offline(
                 groups = own.to_device(lambda x: rows.to_devices(sharding, x))
                 columns = {name: rows.to_devices(sharding, x) for name, x in own.columns.items()}
             with clock.phase("reference"):
-                batch, memory = jax.block_until_ready(give_credit(state, ref.params, groups, columns))
-            if step == 1 and own_reference and recipe.needs_ref:
-                policy_logps, ref_logps = (score(x, groups).logps for x in (state.params, ref.params))
+                whole = dataclasses.replace(state, params=journal.whole(state))
+                batch, memory = jax.block_until_ready(give_credit(whole, ref.params, groups, columns))
+            if step == 1 and ref_params is None and recipe.needs_ref:
+                policy_logps, ref_logps = (score(x, groups).logps for x in (whole.params, ref.params))
                 checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
-                state, learned = learn(state, groups, batch)
+                state, learned = learn(state, groups, batch, None, journal.frozen)
                 values = {name: float(x) for name, x in learned.items()}
             if not values["finite"]:
                 raise journal.stop(step, state, position, run.NOT_FINITE, ref)
@@ -89,7 +90,7 @@ def run_offline(
 
 def _check(parts: Offline) -> None:
     """Refuse what the first batch shows, before anything is compiled."""
-    first = run.ahead(parts.data)
+    first = iterate.ahead(parts.data)
     with process.as_one():
         checks.counted_rows(first.completion_mask, first.group_ids)
     checks.positions(first.prompts.shape[1], first.completions.shape[2], parts.model.config.max_position)
@@ -101,5 +102,6 @@ def _about(parts: Offline) -> dict[str, str]:
         "optimizer": repr(parts.optimizer.update),
         "model": repr(parts.model.config),
         "compute": repr(parts.model.compute),
+        "lora": repr(parts.model.lora),
         "reference": repr(parts.moving),
     }

@@ -12,8 +12,9 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import types
+from posttrain_jax.data import iterate
 from posttrain_jax.data import prompts as prompting
-from posttrain_jax.models import language_model, tokenizer
+from posttrain_jax.models import language_model, lora, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, summary, text, update
@@ -60,8 +61,8 @@ def run_online(
     Args:
         parts: what learns from what.
         plan: how long, and what is written when.
-        params: to start from; they are copied.
-        ref_params: the reference; `params` where None, and then the first step checks that nothing lies between.
+        params: to start from; what training changes is copied: all, or the adapters, then all that the state holds.
+        ref_params: the reference; where None, `params` without adapters, and the first step checks that they agree.
         loggers: beside `metrics.jsonl`.
         evaluate: from parameters and step to numbers.
 
@@ -70,11 +71,10 @@ def run_online(
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
     """
-    stages = _Stages(parts, plan)
-    own_reference = ref_params is None
+    stages = _Stages(parts, plan, frozen=lora.split(params)[1])
     memory = credit.init_memory(parts.recipe)
     with run.Run(plan, _about(parts), loggers) as journal:
-        ref = reference.Reference(parts.moving, params if own_reference else ref_params)
+        ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in journal.steps():
@@ -93,7 +93,7 @@ def run_online(
             if step == journal.start + 1:
                 stages.check_rollout(state, rollout)
             if step == 1:
-                stages.check_learning(state, params if own_reference else None, rollout, rewards, batch)
+                stages.check_learning(state, ref.params if ref_params is None else None, rollout, rewards, batch)
             with clock.phase("update"):
                 state, learned = stages.learn(state, rollout, batch)
             if not learned["finite"]:
@@ -117,14 +117,14 @@ class _Rewards(NamedTuple):
 class _Stages:
     """The compiled functions of the loop."""
 
-    def __init__(self, parts: Online, plan: run.Plan):
-        first = run.ahead(parts.data).prompts
+    def __init__(self, parts: Online, plan: run.Plan, *, frozen: PyTree):
+        first = iterate.ahead(parts.data).prompts
         checks.sampling(parts.sampling)
         with process.as_one():
             checks.double_bos(first, parts.tokenizer.bos_id)
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
-        self._parts, self._told = parts, False
+        self._parts, self._frozen, self._told = parts, frozen, False
         sampler = generate.make_generate(model, parts.sampling, parts.group_size)
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
@@ -143,12 +143,15 @@ class _Stages:
     def _put(self, x: np.ndarray) -> Array:
         return rows.to_devices(self._parts.model.row_sharding, x)
 
+    def _whole(self, state: types.TrainState) -> PyTree:
+        return lora.join(state.params, self._frozen)
+
     def sample(
         self, state: types.TrainState, step: int, prompts: prompting.PromptBatch
     ) -> tuple[types.Rollout, types.Rollout]:
         """The rollout on the devices, and this process's rows of it."""
         tokens, lengths, ids = map(self._put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
-        rollout = self._generate(state.params, tokens, lengths, ids, jax.random.fold_in(state.key, step))
+        rollout = self._generate(self._whole(state), tokens, lengths, ids, jax.random.fold_in(state.key, step))
         return rollout, rows.to_host(rollout)
 
     def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple["_Rewards", dict[str, float]]:
@@ -167,9 +170,10 @@ class _Stages:
         self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: "_Rewards"
     ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
-        batch, memory = self._credit(state, ref_params, rollout, rewards.total, rewards.columns)
+        whole = dataclasses.replace(state, params=self._whole(state))
+        batch, memory = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns)
         if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
-            old = self._score(state.params, rollout.groups, rollout.kept_ids)
+            old = self._score(whole.params, rollout.groups, rollout.kept_ids)
             batch = dataclasses.replace(batch, old_logps=old.logps)
         return jax.block_until_ready((batch, memory))
 
@@ -179,7 +183,7 @@ class _Stages:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last."""
         values: dict[str, float] = {}
         for _ in range(self._parts.updates_per_rollout):
-            state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids)
+            state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen)
             values = {name: float(x) for name, x in numbers.items()}
             if not values["finite"]:
                 break
@@ -187,8 +191,8 @@ class _Stages:
 
     def check_rollout(self, state: types.TrainState, rollout: types.Rollout) -> None:
         """Refuse parameters that hold NaN, and a sampler that is not the policy."""
-        policy = self._score(state.params, rollout.groups, rollout.kept_ids)
-        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, state.params)
+        policy = self._score(self._whole(state), rollout.groups, rollout.kept_ids)
+        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, self._whole(state))
 
     def check_learning(
         self,
@@ -204,7 +208,7 @@ class _Stages:
         if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):
             checks.advantages(batch.advantages, self._parts.group_size)
         if self._parts.recipe.needs_ref and start is not None:
-            policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (state.params, start))
+            policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (self._whole(state), start))
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)
 
 
@@ -214,6 +218,7 @@ def _about(parts: Online) -> dict[str, str]:
         "optimizer": repr(parts.optimizer.update),
         "model": repr(parts.model.config),
         "compute": repr(parts.model.compute),
+        "lora": repr(parts.model.lora),
         "sampling": repr(parts.sampling),
         "group_size": str(parts.group_size),
         "updates_per_rollout": str(parts.updates_per_rollout),

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Mapping
 
 import jax
+from jax.sharding import Mesh
+from jaxtyping import PyTree
 
-from posttrain_jax.train import process
+from posttrain_jax.train import leaf, process
 
 MAY_CHANGE = ("compute", "optimizer", "version")
 """What a run may go on with another of."""
@@ -22,6 +24,12 @@ def complete(about: Mapping[str, str]) -> dict[str, str]:
     # functions among a recipe's fields lie elsewhere in memory in every process
     fixed = {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in about.items()}
     return fixed | {"version": version()}
+
+
+def of_base(frozen: PyTree, mesh: Mesh) -> dict[str, str]:
+    """Which base lies under a run's adapters, if any: checkpoints do not hold it, and must not go on over another."""
+    checksum = leaf.checksum(leaf.flatten(frozen), jax.NamedSharding(mesh, jax.P())) if frozen else 0
+    return {"base": f"of checksum {checksum:08x}"} if frozen else {}
 
 
 def compare(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import types
+from posttrain_jax.models import lora
 from posttrain_jax.train import update
 
 
@@ -35,6 +36,7 @@ class Moving:
     """A reference that follows the policy: ref <- (1 - share) ref + share policy, every so many steps.
 
     Share 1 is a hard replacement, a small share every step an exponential moving average. Averages are in float32.
+    Of a model with adapters these move, A and B each by itself.
     Source: Gorbatovski et al. 2024, "Learn Your Reference Model for Real Good Alignment", arXiv:2404.09656 (TR-DPO).
     """
 
@@ -55,22 +57,34 @@ class Moving:
         return _follow(ref_params, params, jnp.float32(self.share)) if step % self.every == 0 else ref_params
 
 
+def start(moving: Moving | None, params: PyTree, given: PyTree | None) -> PyTree:
+    """The reference that is given, else the run's own start: without adapters, unless it is to move with them."""
+    own = lora.base(params) if moving is None else params
+    return own if given is None else given
+
+
 class Reference:
     """The reference of a run: its parameters now, and how they move."""
 
     def __init__(self, moving: Moving | None, params: PyTree):
-        """Begin with `params`, which are copied where they will move."""
+        """Begin with `params`, which are copied where they will move: a base under adapters is not."""
         self._moving = moving
-        self.params = params if moving is None else copy(params)
+        moved, self._frozen = lora.split(params)
+        self.params = params if moving is None else lora.join(copy(moved), self._frozen)
 
     def saved(self) -> PyTree | None:
         """What a checkpoint must hold: nothing of a reference that stands still."""
-        return None if self._moving is None else self.params
+        return None if self._moving is None else lora.split(self.params)[0]
+
+    def restore(self, saved: PyTree | None) -> None:
+        """Go on from what `saved` gave."""
+        self.params = self.params if saved is None else lora.join(saved, self._frozen)
 
     def follow(self, policy: PyTree, step: int) -> None:
         """Move, if it is time, after `step`."""
         if self._moving is not None:
-            self.params = self._moving.follow(self.params, policy, step)
+            moved = self._moving.follow(lora.split(self.params)[0], policy, step)
+            self.params = lora.join(moved, self._frozen)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

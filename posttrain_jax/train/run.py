@@ -12,6 +12,8 @@ import optax
 from jaxtyping import PyTree
 
 from posttrain_jax import types
+from posttrain_jax.data import iterate
+from posttrain_jax.models import lora
 from posttrain_jax.train import checkpoint, checks, interruption, metrics, process, provenance, reference, update
 
 NOT_FINITE = "loss or gradient is not finite, so the update was left out: lower the learning rate."
@@ -83,6 +85,8 @@ class Run:
         self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
         self.start = 0
         """Steps that are already done, once the run has begun."""
+        self.frozen: PyTree = {}
+        """What no update changes, once the run has begun: the base under adapters."""
         self._interruption = interruption.Interruption()
         self._loggers = loggers
         self._logger = metrics.Several([])
@@ -117,24 +121,28 @@ class Run:
 
         Args: as they are before the first step; `params` are copied.
 
+        A base under adapters is neither copied nor saved: the checkpoint holds its checksum.
+
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
-                run: model, order of the data or `about` (`compute` and `optimizer` aside) differ; processes differ.
+                run: model, base, order of data or `about` (`compute` and `optimizer` aside) differ; processes differ.
         """
+        params, self.frozen = lora.split(params)
+        self.about |= provenance.of_base(self.frozen, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)
-        checks.batch(ahead(data), self.plan.micro_batches, model.row_shards)
+        checks.batch(iterate.ahead(data), self.plan.micro_batches, model.row_shards)
         with process.as_one():
             checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
         if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)
         else:
-            snapshot = self._checkpoints.restore(wanted, None if ref.saved() is None else model.abstract_params())
+            snapshot = self._checkpoints.restore(wanted, None if ref.saved() is None else wanted.params)
             self.start = snapshot.counters["step"]
             self.about = provenance.compare(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
             data.restore(snapshot.data)
             state = snapshot.state
-            ref.params = ref.params if snapshot.ref_params is None else snapshot.ref_params
+            ref.restore(snapshot.ref_params)
         folder, about = pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)}
         if jax.process_index() == 0:
             provenance.write(folder, about)
@@ -158,7 +166,11 @@ class Run:
         due = step % self.plan.eval_every == 0 or step in (0, self.plan.steps)
         if evaluate is None or not due:
             return {}
-        return {f"eval/{name}": float(x) for name, x in evaluate(state.params, step).items()}
+        return {f"eval/{name}": float(x) for name, x in evaluate(self.whole(state), step).items()}
+
+    def whole(self, state: types.TrainState) -> PyTree:
+        """The model's parameters: the state's, and the base where they are adapters."""
+        return lora.join(state.params, self.frozen)
 
     def before(self, evaluate: Evaluate | None, state: types.TrainState) -> None:
         """Evaluate a run that has not begun."""
@@ -238,11 +250,3 @@ class Run:
         counters, config = {"step": step, "updates": int(state.step)}, json.dumps(self.about)
         snapshot = checkpoint.Snapshot(state, position, counters, config, ref_params=ref.saved())
         self._checkpoints.save(step, snapshot)
-
-
-def ahead(data: Data) -> Any:
-    """The next batch, which stays the next."""
-    position = data.state()
-    batch = next(data)
-    data.restore(position)
-    return batch

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from posttrain_jax import masked, types
+from posttrain_jax.models import lora
 
 
 @runtime_checkable
@@ -53,7 +54,7 @@ class Model(Protocol):
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, memory: PyTree = ()) -> types.TrainState:
     """Shape, dtype and sharding of everything in a `TrainState`: moments lie as their parameter does."""
-    params, whole = model.abstract_params(), NamedSharding(model.mesh, Spec())
+    (params, _), whole = lora.split(model.abstract_params()), NamedSharding(model.mesh, Spec())
     by_path = dict(jax.tree.leaves_with_path(params))
 
     def make(params: PyTree, memory: PyTree) -> types.TrainState:
@@ -80,9 +81,10 @@ def init_state(
     Args:
         key: the run's key.
         params: taken over by the state: the first update gives their memory away, so keep a copy of what is needed
-            later (`reference.copy`).
+            later (`reference.copy`). Of parameters with adapters the state takes these alone.
         memory: what the recipe carries from step to step.
     """
+    params, _ = lora.split(params)
     where = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
 
     @functools.partial(jax.jit, out_shardings=(where.opt_state, where.step, where.key, where.memory))
@@ -97,26 +99,26 @@ def init_state(
 def make_gradients(
     model: Model, recipe: types.Loss, *, micro_batches: int = 1, temperature: float = 1.0
 ) -> Callable[..., tuple[PyTree, dict[str, Float[Array, ""]]]]:
-    """`gradients(params, groups, batch, kept_ids=None) -> (float32 gradients, averaged metrics)`, to be jitted.
+    """`gradients(params, groups, batch, kept_ids=None, frozen=None) -> (float32 gradients, metrics)`, to be jitted.
 
-    Losses add, so the gradients of the micro-batches are summed, in float32, and divided by nothing.
+    Losses add, so the gradients of the micro-batches are summed, in float32, and divided by nothing. `frozen` are the
+    parameters beside `params` that have no gradient: the base under adapters.
     """
 
-    def loss_of(params: PyTree, part: tuple) -> tuple[Float[Array, ""], dict[str, Any]]:
+    def loss_of(frozen: PyTree, params: PyTree, part: tuple) -> tuple[Float[Array, ""], dict[str, Any]]:
         groups, batch, kept_ids = part
-        policy = model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
+        whole = lora.join(params, frozen)
+        policy = model.token_stats(whole, groups, temperature=temperature, kept_ids=kept_ids)
         loss, metrics = recipe.loss(policy, batch)
         return loss, {name: _sum_and_count(x, batch.completion_mask) for name, x in metrics.items()}
-
-    differentiate = jax.value_and_grad(loss_of, has_aux=True)
 
     def widen(tree: PyTree) -> PyTree:
         """In float32, gradients lying as their parameters do."""
         values, grads = jax.tree.map(lambda x: x.astype(jnp.float32), tree)
-        shardings = jax.tree.map(lambda x: x.sharding, model.abstract_params())
+        shardings = jax.tree.map(lambda x: x.sharding, lora.split(model.abstract_params())[0])
         return values, lax.with_sharding_constraint(grads, shardings)
 
-    def add_up(params: PyTree, parts: PyTree) -> PyTree:
+    def add_up(differentiate: Callable[..., PyTree], params: PyTree, parts: PyTree) -> PyTree:
         first = jax.tree.map(lambda x: x[0], parts)
         if micro_batches == 1:  # a scan of one part would compile an addition to zeros, and hold both
             return widen(differentiate(params, first))
@@ -128,8 +130,9 @@ def make_gradients(
 
         return lax.scan(one, zeros, parts)[0]
 
-    def gradients(params, groups, batch, kept_ids=None):
-        (loss, sums), grads = add_up(params, split(model, (groups, batch, kept_ids), micro_batches))
+    def gradients(params, groups, batch, kept_ids=None, frozen=None):
+        differentiate = jax.value_and_grad(functools.partial(loss_of, frozen), has_aux=True)
+        (loss, sums), grads = add_up(differentiate, params, split(model, (groups, batch, kept_ids), micro_batches))
         averages = {name: total / jnp.maximum(count, 1) for name, (total, count) in sums.items()}
         tokens = jnp.sum(batch.completion_mask).astype(jnp.float32)
         return grads, averages | {"loss": loss, "tokens": tokens, "grad_norm": optax.tree.norm(grads)}
@@ -146,7 +149,9 @@ def make_update(
     temperature: float = 1.0,
     memory: PyTree = (),
 ) -> Callable[..., tuple[types.TrainState, dict[str, Float[Array, ""]]]]:
-    """`update(state, groups, batch, kept_ids=None) -> (state, metrics)`, jitted; it gives the old state's memory away.
+    """`update(state, groups, batch, kept_ids=None, frozen=None) -> (state, metrics)`, jitted.
+
+    It gives the old state's memory away. `frozen` is the base, where the state holds adapters; it is left as it is.
 
     Metrics are scalars: the recipe's, averaged over all counted tokens or rows of the batch, and `loss`, `tokens`
     (counted), `grad_norm` (before clipping) and `finite`. Where loss or gradient is not finite, `finite` is 0 and the
@@ -165,8 +170,8 @@ def make_update(
     whole = NamedSharding(model.mesh, Spec())
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=(shardings, whole))
-    def update(state, groups, batch, kept_ids=None):
-        grads, metrics = gradients(state.params, groups, batch, kept_ids)
+    def update(state, groups, batch, kept_ids=None, frozen=None):
+        grads, metrics = gradients(state.params, groups, batch, kept_ids, frozen)
         # optax mixes dtypes, float32 moments with bfloat16 parameters among them
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
