@@ -17,7 +17,7 @@ import tyro
 
 from posttrain_jax import DAPO, GRPO, RLOO, DrGRPO
 from posttrain_jax.data import encode, fields, iterate, prompts, source
-from posttrain_jax.models import huggingface, pretrained
+from posttrain_jax.models import pretrained
 from posttrain_jax.rewards import combine, extract, format, math_answer, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import display, host, online, optimizer, plot, run
@@ -71,9 +71,7 @@ def main(c: Config) -> None:
     with pool.RewardPool(rewards, workers=2, timeout_s=10.0, memory_bytes=8 << 30) as scorer:
         parts = online.Online(start.model, c.recipe, adamw, start.tokenizer, data, scorer, sampling, c.group_size)
         state = online.run_online(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
-    huggingface.save(
-        c.plan.folder / "model", start.model.config, start.merge(state.params), start.tokenizer, overwrite=True
-    )
+    start.save(c.plan.folder / "model", state.params)
     rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")
 
 

@@ -16,7 +16,7 @@ import tyro
 
 from posttrain_jax import SFT
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, source
-from posttrain_jax.models import huggingface, pretrained
+from posttrain_jax.models import pretrained
 from posttrain_jax.train import display, host, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
@@ -59,9 +59,7 @@ def main(c: Config) -> None:
     adamw = optimizer.AdamW(optimizer.Cosine(c.learning_rate, c.plan.steps, c.warmup_steps))
     parts = offline.Offline(start.model, SFT(), optimizer.make_optimizer(adamw), data)
     state = offline.run_offline(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
-    huggingface.save(
-        c.plan.folder / "model", start.model.config, start.merge(state.params), start.tokenizer, overwrite=True
-    )
+    start.save(c.plan.folder / "model", state.params)
     rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")
 
 

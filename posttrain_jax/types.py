@@ -140,10 +140,9 @@ class LikelihoodBatch:
 
 @struct
 class TrainState:
-    """Everything that an update changes."""
+    """Everything that an update changes; of a model with adapters, `params` are these alone."""
 
     params: PyTree
-    """All parameters of the model, or its adapters alone where it has any."""
     opt_state: PyTree
     step: Int[Array, ""]
     """Updates done."""

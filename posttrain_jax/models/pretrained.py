@@ -19,9 +19,14 @@ class Pretrained:
     params: PyTree[Array]
     tokenizer: tokenizer.Tokenizer
 
-    def merge(self, trained: PyTree[Array]) -> PyTree[Array]:
-        """The parameters of a plain model after training: `trained` itself, or adapters added to the weights."""
-        return self.model.merge(self.params | trained)
+    def save(self, folder: str | Path, trained: PyTree[Array]) -> None:
+        """Write the model after training as a Hugging Face folder, in the place of what is there.
+
+        Args:
+            trained: what a loop's state holds: all parameters, or adapters, which are then added to the weights.
+        """
+        merged = self.model.merge(self.params | trained)
+        huggingface.save(folder, self.model.config, merged, self.tokenizer, overwrite=True)
 
 
 def load(name_or_folder: str | Path, compute: config.Compute, mesh: Mesh) -> Pretrained:

@@ -63,6 +63,11 @@ def test_sft(tmp_path, model, sums):
     check_run(tmp_path, "loss", "entropy", "completion_length")
     lines = metrics.read(tmp_path / "metrics.jsonl")
     assert lines[-1]["loss"] < lines[0]["loss"]
+    lora = ["lora:lora", "--lora.rank", "4", "--lora.projections", "query", "down"]
+    common[common.index(tmp_path)] = tmp_path / "lora"
+    run("sft", *common, "--warmup-steps", "1", "--batch-size", "8", *fields, *lora)
+    check_run(tmp_path / "lora", "loss")
+    assert "rank=4" in json.loads((tmp_path / "lora" / "run.json").read_text())["lora"]
 
 
 def test_dpo_on_whole_dialogues(tmp_path, model):

@@ -4,7 +4,7 @@ import chex
 import jax
 import pytest
 
-from posttrain_jax.models import config, huggingface, language_model, pretrained, sharding, vocabulary
+from posttrain_jax.models import config, huggingface, language_model, lora, pretrained, sharding, vocabulary
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures" / "qwen3"
 
@@ -28,6 +28,18 @@ def test_a_checkpoint_opens_with_model_parameters_and_tokenizer(folder):
     assert start.tokenizer.decode(start.tokenizer.encode("ab b")) == "ab b"
     assert {x.dtype.name for x in jax.tree.leaves(start.params)} == {"bfloat16"}
     chex.assert_trees_all_equal_shapes(start.params, start.model.abstract_params())
+
+
+def test_adapters_join_and_are_merged_when_the_model_is_written(folder, tmp_path):
+    place = {"mesh": sharding.MeshShape(fsdp=1)}
+    start = pretrained.Checkpoint(str(folder), lora=lora.Lora(2, projections=("up",)), **place).load()
+    trained = {lora.ADAPTERS: jax.tree.map(lambda x: x + 1, start.params[lora.ADAPTERS])}
+    start.save(tmp_path / "out", trained)
+    plain = pretrained.Checkpoint(str(tmp_path / "out"), **place).load()
+    chex.assert_trees_all_equal(plain.params, start.model.merge(start.params | trained))
+    assert float(abs(plain.params["blocks"]["up"] - start.params["blocks"]["up"]).max()) > 1
+    with pytest.raises(ValueError, match="the parameters hold adapters, which no such folder does: merge them"):
+        huggingface.save(tmp_path / "other", start.model.config, start.params)
 
 
 def test_a_tokenizer_beyond_the_vocabulary_is_refused(folder, tmp_path):
