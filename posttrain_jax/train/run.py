@@ -85,8 +85,7 @@ class Run:
         self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
         self.start = 0
         """Steps that are already done, once the run has begun."""
-        self.frozen: PyTree = {}
-        """What no update changes, once the run has begun: the base under adapters."""
+        self.frozen: PyTree = {}  # the base under adapters, once the run has begun
         self._interruption = interruption.Interruption()
         self._loggers = loggers
         self._logger = metrics.Several([])
@@ -119,9 +118,8 @@ class Run:
     ) -> types.TrainState:
         """The state to go on from: the newest whole checkpoint's, `data` and `ref` moved to its place, or a fresh one.
 
-        Args: as they are before the first step; `params` are copied.
-
-        A base under adapters is neither copied nor saved: the checkpoint holds its checksum.
+        Args: as they are before the first step; `params` are copied. A base under adapters is neither copied nor saved:
+        the checkpoint holds its checksum.
 
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
