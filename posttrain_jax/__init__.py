@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
     from posttrain_jax.recipes.policy.cispo import CISPO
+    from posttrain_jax.recipes.policy.clip_cov import ClipCov
     from posttrain_jax.recipes.policy.dapo import DAPO
     from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gspo import GSPO
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
     from posttrain_jax.recipes.policy.gtpo import GTPO
+    from posttrain_jax.recipes.policy.kl_cov import KLCov
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
     from posttrain_jax.recipes.policy.luspo import LUSPO
     from posttrain_jax.recipes.policy.mis import MIS
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
     from posttrain_jax.recipes.policy.pkpo import PKPO
     from posttrain_jax.recipes.policy.rec import REC
+    from posttrain_jax.recipes.policy.red_drop import REDDrop
     from posttrain_jax.recipes.policy.red_weight import REDWeight
     from posttrain_jax.recipes.policy.reinforce import REINFORCE
     from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
@@ -159,6 +162,9 @@ _MODULE_OF = {
     "NTHR": "recipes.policy.nthr",
     "BranchGRPO": "recipes.policy.branch_grpo",
     "ReMax": "recipes.policy.remax",
+    "ClipCov": "recipes.policy.clip_cov",
+    "KLCov": "recipes.policy.kl_cov",
+    "REDDrop": "recipes.policy.red_drop",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -255,6 +261,7 @@ __all__ = [
     "BetaDPO",
     "BranchGRPO",
     "ChiPO",
+    "ClipCov",
     "DisCO",
     "DiscoPOP",
     "DrGRPO",
@@ -265,6 +272,7 @@ __all__ = [
     "HingeDPO",
     "ImplicitRewardSFT",
     "InContextRankingPO",
+    "KLCov",
     "LabelledBatch",
     "LengthDesensitizedDPO",
     "LengthNormalizedDPO",
@@ -279,6 +287,7 @@ __all__ = [
     "PlackettLuceDPO",
     "PolicyBatch",
     "PreferenceBatch",
+    "REDDrop",
     "REDWeight",
     "REINFORCEPlusPlus",
     "REINFORCEPlusPlusBaseline",

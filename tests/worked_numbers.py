@@ -1,5 +1,6 @@
 """One prompt with four completions of lengths 3, 2, 3, 1, on which many losses were worked out in float64."""
 
+import jax
 import jax.numpy as jnp
 
 from posttrain_jax import types
@@ -27,3 +28,11 @@ ROLLOUT = types.Rollout(
     sampler=types.TokenStats(logps=OLD, entropy=jnp.where(MASK, 1.0, 0.0)),
     truncated=jnp.zeros((1, 4), bool),
 )
+
+
+def informed(recipe, rewards=REWARDS, *, rollout=ROLLOUT, policy=POLICY, ref_logps=REF, columns=None, memory=None):
+    """Batch and memory of a recipe that may look at the policy, read rewards by name and remember."""
+    ref = types.TokenStats(logps=ref_logps, entropy=jnp.zeros_like(ref_logps))
+    lookup = types.Lookup(lambda *_: policy, lambda *_: ref, jax.random.key(0))
+    memory = recipe.init_memory() if memory is None else memory
+    return recipe.credit(rollout, rewards, {} if columns is None else columns, lookup, memory)

@@ -62,12 +62,6 @@ def mismatched(recipe, data):
     return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
 
 
-def several(recipe, data):
-    """As `online`, from two rewards of each completion."""
-    columns = jnp.stack([data.rewards, jnp.sin(3 * data.rewards)], axis=-1)
-    return online(recipe, dataclasses.replace(data, rewards=columns))
-
-
 def with_baselines(recipe, data):
     """As `once`, with a reward that every prompt is compared with."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
@@ -90,6 +84,15 @@ def branched(recipe, data):
     edges = jnp.minimum(jnp.zeros_like(words) + jnp.arange(words.shape[-1])[None, None], 1)
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
     batch = recipe.credit(rollout, data.rewards, branches=branches, edges=edges)
+    return dataclasses.replace(batch, old_logps=data.old.logps)
+
+
+def looking(recipe, data):
+    """Credit from rewards, of a recipe that may look at the policy and reads two rewards, nothing being remembered."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards)}
+    lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0))
+    batch, _ = recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())
     return dataclasses.replace(batch, old_logps=data.old.logps)
 
 

@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import difficulty, ratio, shaping, trust
+from posttrain_jax.losses import constraint, difficulty, ratio, score, shaping, trust
 
 CASES = {
     "grpo": cases.Case(pt.GRPO(), cases.online),
@@ -18,18 +18,24 @@ CASES = {
     "gtpo": cases.Case(pt.GTPO(limit=2.0), cases.once, flat_groups_rest=False),
     "unlikeliness": cases.Case(pt.Unlikeliness(), cases.online),
     "filtered": cases.Case(pt.Filtered(keep=difficulty.Band(above=0.0)), cases.online),
-    "gdpo": cases.Case(pt.GDPO((1.0, 0.5)), cases.several),
+    "gdpo": cases.Case(pt.GDPO((("first", 1.0), ("second", 0.5))), cases.looking),
     "bgpo": cases.Case(pt.BGPO(), cases.online),
     "thr": cases.Case(pt.THR(scale=0.1, above=0.0), cases.influenced),
     "nthr": cases.Case(pt.NTHR(above=0.0), cases.influenced),
     "branch_grpo": cases.Case(pt.BranchGRPO(), cases.branched),
     "remax": cases.Case(pt.ReMax(), cases.with_baselines, flat_groups_rest=False),
+    "clip_cov": cases.Case(pt.ClipCov(share=0.1, low=0.0), cases.looking),
+    "kl_cov": cases.Case(pt.KLCov(share=0.1), cases.looking),
+    "red_drop": cases.Case(pt.REDDrop(), cases.looking),
     "rloo": cases.Case(pt.RLOO(), cases.once),
     "rloo_without_ref": cases.Case(pt.RLOO(kl_coef=0.0), cases.once),
     "pkpo": cases.Case(pt.PKPO(k=3), cases.once),
     "grpo_lead": cases.Case(pt.GRPOLEAD(), cases.online),
     "vespo": cases.Case(pt.VESPO(), cases.online),
-    "disco": cases.Case(pt.DisCO(), cases.once),
+    "disco": cases.Case(pt.DisCO(above=0.0), cases.looking),
+    "disco_ratio": cases.Case(
+        pt.DisCO(score.likelihood_ratio, tau=1.0, drift=constraint.drift_k3, above=0.0), cases.looking
+    ),
     "opsm": cases.Case(pt.OPSM(pt.TIS(pt.GRPO(kl_coef=0.0)), limit=0.0), cases.mismatched),
     "mis": cases.Case(pt.MIS(pt.GRPO(kl_coef=0.0), pool=ratio.sequence_sum), cases.mismatched),
     "tis": cases.Case(pt.TIS(pt.GRPO(kl_coef=0.0)), cases.mismatched),

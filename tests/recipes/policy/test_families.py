@@ -9,23 +9,29 @@ import pytest
 import worked_numbers as fx
 
 from posttrain_jax import types
-from posttrain_jax.losses import surrogate, trust, weight
+from posttrain_jax.losses import score, surrogate, trust, weight
 from posttrain_jax.recipes.policy.asym_re import AsymRE
+from posttrain_jax.recipes.policy.bgpo import BGPO
 from posttrain_jax.recipes.policy.cispo import CISPO
+from posttrain_jax.recipes.policy.clip_cov import ClipCov
 from posttrain_jax.recipes.policy.dapo import DAPO
 from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+from posttrain_jax.recipes.policy.filtered import Filtered
 from posttrain_jax.recipes.policy.gmpo import GMPO
 from posttrain_jax.recipes.policy.gpg import GPG
 from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.gspo import GSPO
 from posttrain_jax.recipes.policy.gspo_token import GSPOToken
+from posttrain_jax.recipes.policy.gtpo import GTPO
+from posttrain_jax.recipes.policy.kl_cov import KLCov
 from posttrain_jax.recipes.policy.lite_ppo import LitePPO
 from posttrain_jax.recipes.policy.luspo import LUSPO
 from posttrain_jax.recipes.policy.opmd import OPMD
 from posttrain_jax.recipes.policy.opo import OPO
 from posttrain_jax.recipes.policy.pass_at_k import PassAtK
 from posttrain_jax.recipes.policy.rec import REC
+from posttrain_jax.recipes.policy.red_drop import REDDrop
 from posttrain_jax.recipes.policy.red_weight import REDWeight
 from posttrain_jax.recipes.policy.reinforce import REINFORCE
 from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
@@ -35,6 +41,7 @@ from posttrain_jax.recipes.policy.sapo import SAPO
 from posttrain_jax.recipes.policy.scale_rl import ScaleRL
 from posttrain_jax.recipes.policy.topr import TOPR
 from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
+from posttrain_jax.recipes.policy.unlikeliness import Unlikeliness
 from posttrain_jax.recipes.policy.vespo import VESPO
 
 EXACT = {"ddof": 0, "eps": 0.0}
@@ -43,7 +50,14 @@ PLAIN_GSPO = GSPO(**EXACT)
 
 
 def gradient(recipe, rewards=fx.REWARDS, rollout=fx.ROLLOUT, logps=fx.LOGPS, old_logps=None):
-    batch = dataclasses.replace(recipe.credit(rollout, rewards), old_logps=old_logps)
+    if isinstance(recipe, types.InformedOnline):
+        start = dataclasses.replace(rollout.sampler, logps=logps if old_logps is None else old_logps)
+        rollout = dataclasses.replace(rollout, sampler=start)
+        policy = types.TokenStats(logps, jnp.zeros_like(logps))
+        batch, _ = fx.informed(recipe, rewards, rollout=rollout, policy=policy)
+    else:
+        batch = recipe.credit(rollout, rewards)
+    batch = dataclasses.replace(batch, old_logps=old_logps)
     return jax.grad(lambda x: recipe.loss(types.TokenStats(x, jnp.zeros_like(x)), batch)[0])(logps)
 
 
@@ -75,6 +89,14 @@ WHITE = [1.054093, -0.843274, -0.843274, 1.054093]
         (CISPO(**EXACT), Z, weight.token_mean),
         (VESPO(**EXACT), Z, weight.token_mean),
         (DisCO(tau=1e9), np.array(Z) * 2, weight.sequence_mean),
+        (DisCO(score.likelihood_ratio, tau=1.0), np.array(Z) * 2, weight.sequence_mean),
+        (BGPO(**EXACT), Z, weight.sequence_mean),
+        (GTPO(limit=1e9, entropy_coef=0.0, boost=1.0, **EXACT), [1, 0, 0, 1], weight.sequence_mean),
+        (Filtered(PLAIN_GRPO), Z, weight.sequence_mean),
+        (Unlikeliness(beta=0.0, recipe=PLAIN_GRPO), Z, weight.token_mean),
+        (ClipCov(PLAIN_GRPO), Z, weight.token_mean),
+        (KLCov(recipe=PLAIN_GRPO), Z, weight.token_mean),
+        (REDDrop(), CENTERED, weight.token_mean),
         (LitePPO(**EXACT), Z, weight.token_mean),
         (ScaleRL(eps=0.0), Z, weight.token_mean),
         (GPG(), CENTERED, weight.token_mean),
@@ -134,6 +156,9 @@ def test_one_token_of_gmpo_clips_the_logarithm():
     [
         (PLAIN_GRPO, 1.0),
         (PLAIN_GSPO, 1.0),
+        (BGPO(**EXACT), 1.0),
+        (KLCov(recipe=PLAIN_GRPO), 1.0),
+        (REDDrop(), 0.5),
         (CISPO(**EXACT), 1.0),
         (ScaleRL(eps=0.0), 1.0),
         (LitePPO(**EXACT), 1.0),
@@ -151,7 +176,7 @@ def test_a_right_and_a_wrong_completion(recipe, size):
     np.testing.assert_allclose(gradient(recipe, **data, logps=logps)[0, :, 0], np.array(signs) / 2, atol=1e-6)
 
 
-GROUP_SCALED = [PLAIN_GSPO, CISPO(**EXACT), GMPO(**EXACT), SAPO(**EXACT)]
+GROUP_SCALED = [BGPO(**EXACT), Filtered(PLAIN_GSPO), PLAIN_GSPO, CISPO(**EXACT), GMPO(**EXACT), SAPO(**EXACT)]
 BATCH_SCALED = [
     LitePPO(**EXACT),
     ScaleRL(eps=0.0),
@@ -166,7 +191,7 @@ def test_shift_and_scale_of_rewards_change_nothing(recipe):
     np.testing.assert_allclose(got, gradient(recipe, old_logps=fx.OLD), atol=3e-6)
 
 
-@pytest.mark.parametrize("recipe", [GPG(), OPO(), REC(), OPMD(), PassAtK(), AsymRE()])
+@pytest.mark.parametrize("recipe", [GPG(), OPO(), REC(), OPMD(), PassAtK(), AsymRE(), REDDrop()])
 def test_shift_of_rewards_changes_nothing(recipe):
     skewed = jnp.array([[1.0, 0.0, 0.25, 2.0]])
     np.testing.assert_allclose(gradient(recipe, skewed - 4), gradient(recipe, skewed), atol=1e-6)

@@ -11,12 +11,21 @@ from posttrain_jax.recipes.policy.gdpo import GDPO
 from posttrain_jax.recipes.policy.grpo import GRPO
 
 
+def credit(recipe, rewards):
+    """From rewards [1, G, K], named by their place."""
+    columns = {str(k): rewards[..., k] for k in range(rewards.shape[-1])}
+    return fx.informed(recipe, rewards[..., 0], columns=columns)[0]
+
+
+ONE, TWO = (("0", 3.0),), (("0", 1.0), ("1", 1.0))
+
+
 def test_mixtures_that_grpo_confuses_are_told_apart():
     """Of right and short, (1, 0) is rarer than (0, 1) here; their sums are equal."""
     both = jnp.array([[[1.0, 0], [0, 1], [0, 1], [0, 0]]])
     summed = advantage.group_zscore(both.sum(-1), fx.GROUP_IDS)
     assert summed[0, 0] == summed[0, 1]
-    got = GDPO((1.0, 1.0), eps=0.0).credit(fx.ROLLOUT, both).advantages[0, :, 0]
+    got = credit(GDPO(TWO, eps=0.0), both).advantages[0, :, 0]
     z = np.array([1.5, -0.5, -0.5, -0.5]) + np.array([-1, 1, 1, -1]) * np.sqrt(3) / 2
     np.testing.assert_allclose(got, z / z.std(ddof=1), atol=2e-6)
     assert got[0] > got[1]
@@ -25,8 +34,8 @@ def test_mixtures_that_grpo_confuses_are_told_apart():
 def test_one_reward_of_one_prompt_is_grpo():
     """The batch's standardisation finds mean 0 and deviation 1."""
     plain = GRPO(kl_coef=0.0, eps=0.0)
-    recipe = GDPO((3.0,), eps=0.0)
-    batches = recipe.credit(fx.ROLLOUT, fx.REWARDS[:, :, None]), plain.credit(fx.ROLLOUT, fx.REWARDS)
+    recipe = GDPO(ONE, eps=0.0)
+    batches = credit(recipe, fx.REWARDS[:, :, None]), plain.credit(fx.ROLLOUT, fx.REWARDS)
     got, expected = (
         jax.value_and_grad(lambda p, b=b: plain.loss(p, dataclasses.replace(b, old_logps=fx.OLD))[0])(fx.POLICY)
         for b in batches
@@ -36,12 +45,12 @@ def test_one_reward_of_one_prompt_is_grpo():
 
 def test_completions_without_any_reward_do_not_count():
     rewards = jnp.array([[[1.0, jnp.nan], [0, 1], [jnp.nan, jnp.nan], [0, 0]]])
-    batch = GDPO((1.0, 1.0)).credit(fx.ROLLOUT, rewards)
+    batch = credit(GDPO(TWO), rewards)
     np.testing.assert_array_equal(batch.token_weights[0, 2], 0)
     np.testing.assert_array_equal(batch.advantages[0, 2], 0)
     np.testing.assert_allclose(batch.token_weights.sum(), 1, rtol=1e-6)
 
 
-def test_a_missing_weight_is_refused():
-    with pytest.raises(ValueError, match="weights for 1 rewards"):
-        GDPO((1.0,)).credit(fx.ROLLOUT, jnp.zeros((1, 4, 2)))
+def test_rewards_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="to weigh 1; the rewards are 0"):
+        credit(GDPO(TWO), jnp.zeros((1, 4, 1)))
