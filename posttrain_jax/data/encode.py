@@ -114,7 +114,9 @@ class Tally:
         self._tokenizer = tokenizer
         self._counts: collections.Counter[str] = collections.Counter()
 
-    def fit(self, index: int, prompt: Ids, completions: Sequence[Ids]) -> TokenRow | None:
+    def fit(
+        self, index: int, prompt: Ids, completions: Sequence[Ids], columns: Mapping[str, Any] | None = None
+    ) -> TokenRow | None:
         """The row within its limits, or None where a policy leaves it out."""
         kept = self._fit_prompt(prompt)
         cut = [self._fit_completion(ids) for ids in completions]
@@ -127,7 +129,8 @@ class Tally:
             a is not None and len(a) < len(b) for a, b in zip(cut, completions, strict=True)
         )
         arrays = tuple(np.asarray(ids, np.int32) for ids in cut if ids is not None)
-        return TokenRow(np.asarray(kept, np.int32), arrays, index)
+        numbers = {name: np.asarray(x, np.float32) for name, x in (columns or {}).items()}
+        return TokenRow(np.asarray(kept, np.int32), arrays, index, numbers)
 
     def _fit_prompt(self, ids: Ids) -> Ids | None:
         if not ids:

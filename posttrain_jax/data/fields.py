@@ -1,9 +1,10 @@
-"""Which fields of a row hold what: explicit maps from rows to prompts, demonstrations and preferences.
+"""Which fields of a row hold what: explicit maps from rows to prompts, demonstrations, preferences, labels, rankings.
 
 Each raises ValueError for a row that does not fit; who calls it knows, and names, the row.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,26 @@ class Preference:
     prompt: Prompt
     chosen: str
     rejected: str
+    columns: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    """What recipes read beside, by name: a number for each completion."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A prompt, one completion, and whether it is desirable."""
+
+    prompt: Prompt
+    completion: str
+    desirable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """A prompt and its completions, best first; with their scores, where the data have them."""
+
+    prompt: Prompt
+    completions: Sequence[str]
+    scores: Sequence[float] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +105,60 @@ class PreferenceFields:
     prompt: PromptFields = PromptFields()
     chosen: str = "chosen"
     rejected: str = "rejected"
+    scores: tuple[str, str] | None = None
+    """Fields of both completions' scores, for recipes that read the column `scores`."""
+    win_rates: tuple[str, str] | None = None
+    """Fields of the probabilities that each beats a sample, for recipes that read the column `win_rates`."""
 
     def __call__(self, row: Mapping[str, Any]) -> Preference:
         """The row's preference."""
-        return Preference(self.prompt(row), text(row, self.chosen), text(row, self.rejected))
+        named = {"scores": self.scores, "win_rates": self.win_rates}
+        columns = {name: [number(row, one) for one in given] for name, given in named.items() if given is not None}
+        return Preference(self.prompt(row), text(row, self.chosen), text(row, self.rejected), columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFields:
+    """A prompt, a completion and its label: true or false, 1 or 0."""
+
+    prompt: PromptFields = PromptFields()
+    completion: str = "completion"
+    label: str = "label"
+
+    def __call__(self, row: Mapping[str, Any]) -> Labelled:
+        """The row's completion and label."""
+        label = entry(row, self.label)
+        if label not in (True, False):
+            raise ValueError(f"field {self.label!r} holds {label!r:.60}: a label is true or false, 1 or 0.")
+        return Labelled(self.prompt(row), text(row, self.completion), bool(label))
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingFields:
+    """A prompt and a list of completions: best first, or in any order with a list of scores to sort them by."""
+
+    prompt: PromptFields = PromptFields()
+    completions: str = "completions"
+    scores: str | None = None
+
+    def __call__(self, row: Mapping[str, Any]) -> Ranking:
+        """The row's ranking.
+
+        Raises:
+            ValueError: not lists of the same length, of text and of numbers; or two scores are equal, so that neither
+                is better.
+        """
+        completions = entry(row, self.completions)
+        if not isinstance(completions, Sequence) or isinstance(completions, str) or len(completions) < 2:
+            raise ValueError(f"field {self.completions!r} holds {completions!r:.60}, not a list of two or more texts.")
+        texts = [text({self.completions: one}, self.completions) for one in completions]
+        if self.scores is None:
+            return Ranking(self.prompt(row), texts, None)
+        scores = [number({self.scores: one}, self.scores) for one in entry(row, self.scores)]
+        if len(scores) != len(texts) or len(set(scores)) != len(scores):
+            raise ValueError(f"field {self.scores!r} holds {scores!r:.60}: give {len(texts)} scores that all differ.")
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        return Ranking(self.prompt(row), [texts[place] for place in order], [scores[place] for place in order])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +211,14 @@ def text(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"field {name!r} holds {type(value).__name__} {value!r:.60}, not text.")
     return value
+
+
+def number(row: Mapping[str, Any], name: str) -> float:
+    """The field `name` of a row, which must be a finite number."""
+    value = entry(row, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"field {name!r} holds {type(value).__name__} {value!r:.60}, not a finite number.")
+    return float(value)
 
 
 def _messages(value: Any, name: str) -> list[Message]:

@@ -29,6 +29,6 @@ def encode(
     def make(index: int) -> encoding.TokenRow | None:
         example = read(rows[index])
         prompt, completions = encoding.group(tokenizer, example.prompt, [example.chosen, example.rejected])
-        return tally.fit(index, prompt, completions)
+        return tally.fit(index, prompt, completions, example.columns)
 
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
