@@ -70,39 +70,46 @@ def draw(
 ) -> Draw:
     """Draw token `t` of each completion from softmax(hidden @ weight / temperature).
 
-    A completion's noise depends on its own key and `t` alone: not on the batch, nor on how the vocabulary is cut.
+    A completion's noise depends on its own key and `t` alone: not on the batch, nor on how the vocabulary is cut. Each
+    device makes the part of it that it needs.
 
     Source: the Gumbel-max trick (Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030).
     """
 
     top_k = sampling.top_k
 
-    def island(hidden, weight, keys, t):
+    def island(hidden, weight, keys, noise):
         flat = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         logits = jnp.dot(flat, weight.astype(hidden.dtype), preferred_element_type=jnp.float32)
         logits = logits / (sampling.temperature or 1.0)
-        keys = jax.vmap(jax.random.fold_in, (0, None))(keys.reshape(-1), t)
-        drawn = _from_all(keys, logits, sampling) if top_k is None else _from_kept(keys, logits, sampling, top_k)
+        if top_k is None:
+            drawn = _from_all(None if noise is None else noise.reshape(logits.shape), logits)
+        else:
+            drawn = _from_kept(keys.reshape(-1), logits, sampling, top_k)
         return jax.tree.map(lambda x: x.reshape(*hidden.shape[:2], *x.shape[1:]), drawn)
 
-    rows = Spec(sharding.ROWS)
-    specs = (rows, rules.spec("head", stacked=False), rows, Spec())
+    rows, cut = Spec(sharding.ROWS), Spec(sharding.ROWS, None, rules.vocab)
+    keys = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (0, None))(keys, t)
+    noise = None
+    if top_k is None and sampling.temperature > 0:
+        # Outside the island, where each device makes the part that it holds, and the whole is the same on any mesh.
+        noise = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, weight.shape[1:])))(keys)
+        noise = sharding.constrain(noise, mesh, cut)
+    specs = (rows, rules.spec("head", stacked=False), rows, cut)
     tokens, logps, entropy, kept = jax.shard_map(island, mesh=mesh, in_specs=specs, out_specs=rows)(
-        hidden, weight, keys, t
+        hidden, weight, keys, noise
     )
     return Draw(tokens=tokens, logps=logps, entropy=entropy, kept_ids=kept)
 
 
-def _from_all(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling):
+def _from_all(noise: Float[Array, "N v"] | None, logits: Float[Array, "N v"]):
     size = logits.shape[1]
     first = lax.axis_index("tensor") * size
     ids = lax.broadcasted_iota(jnp.int32, logits.shape, 1) + first
     scores = logits
-    if sampling.temperature > 0:
-        whole = size * lax.axis_size("tensor")
-        noise = jax.vmap(lambda key: jax.random.gumbel(key, (whole,)))(keys)
+    if noise is not None:
         # Without the barrier the sum is computed anew, with other rounding, for each of its two uses.
-        scores = lax.optimization_barrier(logits + lax.dynamic_slice_in_dim(noise, first, size, axis=1))
+        scores = lax.optimization_barrier(logits + noise)
     best = lax.pmax(scores.max(-1, keepdims=True), "tensor")
     tokens = lax.pmin(jnp.min(jnp.where(scores == best, ids, jnp.iinfo(jnp.int32).max), axis=-1), "tensor")
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -84,13 +86,24 @@ def test_the_same_tokens_however_vocabulary_and_rows_are_cut(options):
     hidden, weight = (jax.random.normal(jax.random.key(k), s) for k, s in ((1, (8, 16, 6)), (2, (6, 24))))
     keys = jax.random.split(jax.random.key(0), (8, 16))
     one = draw(hidden, weight, keys, sampling=sampling)
-    for shape in ({"tensor": 8}, {"data": 2, "fsdp": 2, "tensor": 2}):
+    for shape in ({"fsdp": 2}, {"data": 2, "tensor": 2}, {"tensor": 8}, {"data": 2, "fsdp": 2, "tensor": 2}):
         many = draw(hidden, weight, keys, sampling=sampling, mesh=sharding.make_mesh(**shape))
         np.testing.assert_array_equal(one.tokens, many.tokens)
         np.testing.assert_allclose(one.logps, many.logps, atol=1e-5)
         np.testing.assert_allclose(one.entropy, many.entropy, atol=1e-5)
         if one.kept_ids is not None:
             np.testing.assert_array_equal(one.kept_ids, many.kept_ids)
+
+
+def test_a_device_makes_no_more_noise_than_its_part_of_the_logits():
+    run = functools.partial(
+        sample.draw, sampling=ONE, mesh=sharding.make_mesh(data=2, tensor=4), rules=sharding.SAMPLING_RULES
+    )
+    keys = jax.random.split(jax.random.key(0), (2, 3))
+    arguments = jnp.ones((2, 3, 5)), jnp.ones((5, 704)), keys, jnp.int32(0)
+    text = jax.jit(run).lower(*arguments).compile().as_text()
+    words = [math.prod(map(int, dims.split(","))) for dims in re.findall(r"u32\[([\d,]+)\]", text)]
+    assert max(words) == 2 * 3 * 704 // 8
 
 
 def test_a_key_and_a_position_decide_the_noise():
