@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: setup quickstart test check format
+.PHONY: setup quickstart test check format plan
 
 setup: .venv/installed
 
@@ -23,6 +23,11 @@ check: test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m pyright --pythonpath $(RUN)
+
+plan: setup
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[tpu]'
+	$(RUN) tpu/plan.py --model tpu/shapes/qwen2.5-7b.json --topology v5p:4x4x4 --groups 64 --group-size 8 \
+		--prompt-len 512 --completion-len 1024 --mesh.tensor 4
 
 format: setup
 	$(RUN) -m ruff format .
