@@ -128,14 +128,15 @@ class Run:
         params, self.frozen = lora.split(params)
         self.about |= provenance.of_base(self.frozen, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)
+        moved = None if ref.saved() is None else wanted.params
         checks.batch(iterate.ahead(data), self.plan.micro_batches, model.row_shards)
         with process.as_one():
-            checks.disk(self._checkpoints.folder, wanted, self._saves_ahead())
+            checks.disk(self._checkpoints.folder, (wanted, moved), self._saves_ahead())
         if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)
         else:
-            snapshot = self._checkpoints.restore(wanted, None if ref.saved() is None else wanted.params)
+            snapshot = self._checkpoints.restore(wanted, moved)
             self.start = snapshot.counters["step"]
             self.about = provenance.compare(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
             data.restore(snapshot.data)

@@ -71,18 +71,33 @@ def padded(pad):
     return counting
 
 
-def learn(folder, steps, recipe, encoded, group_size, stand_in):
+def learn(folder, steps, recipe, encoded, group_size, stand_in, evaluate=None):
     """An offline run on batches of 8; the model and its state."""
     model, params = made(stand_in=stand_in)
     pad = padded(batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size))
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
     parts = offline.Offline(model, recipe, adamw, iterate.Batches(encoded, pad, batch_size=8, seed=0))
-    return model, offline.run_offline(parts, run.Plan(folder, steps), params)
+    return model, offline.run_offline(parts, run.Plan(folder, steps, eval_every=1), params, evaluate=evaluate)
 
 
 def sft(folder, steps, stand_in=False):
     read = fields.DemonstrationFields(PROMPT, "completion")
     learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, read, WORDS, LIMITS)[0], 1, stand_in)
+
+
+def is_told_to_end(folder, steps):
+    """SFT whose last process alone is sent SIGTERM, in its second step."""
+
+    def sends(params, step):
+        if step == 2 and jax.process_index() == jax.process_count() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    encoded = demonstrations.encode(ROWS, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)[0]
+    try:
+        learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, sends)
+    except SystemExit as end:
+        DONE["exit"] = end.code
 
 
 def dpo(folder, steps, stand_in=False):
@@ -195,7 +210,8 @@ def small_dpo(folder, steps):
 
 
 TASKS = {one.__name__: one for one in (sft, dpo, grpo)}
-TASKS |= {one.__name__: one for one in (small_sft, small_dpo, unscored, evaluated, refused, fails_alone, is_killed)}
+TASKS |= {one.__name__: one for one in (small_sft, small_dpo, unscored, evaluated, refused)}
+TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed)}
 
 
 def main(coordinator, count, index, folder, *tasks):

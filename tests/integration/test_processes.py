@@ -82,16 +82,23 @@ def check_sentences(heard):
     assert f"one of {len(heard)} that should hold as many each and no row twice" in spanning
 
 
+ENDED = ("is_told_to_end", 9)
+
+
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_dpo", 3, "grpo", 3)
-    both = Together(2, tmp_path / "both", "refused", 0, "small_sft", 2, "small_dpo", 2, "grpo", 3)
+    both = Together(2, tmp_path / "both", "refused", 0, "small_sft", 2, "small_dpo", 2, "grpo", 3, *ENDED)
     (one,), two = alone.told(), both.told()
     check_sentences([process["heard"] for process in two])
     # each process pads and scores its own half; two looks at the first batch come before the first step
-    assert [process["rows"] for process in two] == [(2 + 2) * 4 + (2 + 2) * 4 + (3 + 2) * 2] * 2
+    assert [process["rows"] for process in two] == [(2 + 2) * 4 * 3 + (3 + 2) * 2] * 2
     assert [process["scored"] for process in two] == [one["scored"] // 2] * 2
     assert one["scored"] == 3 * 16
     assert_near(tmp_path / "both" / "grpo", tmp_path / "alone" / "grpo")
+    # one was told to end, both did after the same step
+    assert [process["exit"] for process in two] == [143] * 2
+    assert numbers(tmp_path / "both" / "is_told_to_end") == numbers(tmp_path / "both" / "small_sft")
+    assert [path.name for path in (tmp_path / "both" / "is_told_to_end" / "checkpoints").iterdir()] == ["2"]
     assert not (tmp_path / "both" / "small_sft" / "checkpoints" / "3").exists()
     Together(1, tmp_path / "both", "small_sft", 3, "small_dpo", 3).told()
     for task in ("small_sft", "small_dpo"):
