@@ -190,8 +190,7 @@ class Run:
         """Save, where it is time. The numbers of the step must have been logged.
 
         Raises:
-            SystemExit: the run was asked to end (SIGTERM, SIGINT), and is saved as of this step; the status is 128 and
-                the signal's number, 143 or 130.
+            SystemExit: the run was asked to end, and is saved as of this step: 143 after SIGTERM, 130 after SIGINT.
             RuntimeError: a checkpoint could not be written.
         """
         self._last = step, state, data.state(), ref
@@ -223,7 +222,7 @@ class Run:
         """
         if state is not None:
             with process.as_one():
-                checks.parameters(state.params)
+                checks.parameters(self.whole(state))
             self._write(step - 1, state, position, ref)
         self._checkpoints.wait()
         saved = f"The run is saved as of step {self._checkpoints.latest() if state is None else step - 1}"
