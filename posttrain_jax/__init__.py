@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gdpo import GDPO
     from posttrain_jax.recipes.policy.gmpo import GMPO
     from posttrain_jax.recipes.policy.gpg import GPG
+    from posttrain_jax.recipes.policy.grao import GRAO
     from posttrain_jax.recipes.policy.grpo import GRPO
     from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
     from posttrain_jax.recipes.policy.gspo import GSPO
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
     from posttrain_jax.recipes.policy.remax import ReMax
     from posttrain_jax.recipes.policy.rloo import RLOO
+    from posttrain_jax.recipes.policy.rto import RTO
     from posttrain_jax.recipes.policy.sapo import SAPO
     from posttrain_jax.recipes.policy.scale_rl import ScaleRL
     from posttrain_jax.recipes.policy.thr import THR
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.sppo import SPPO
     from posttrain_jax.recipes.preference.t_reg import TREG
     from posttrain_jax.recipes.preference.tgdpo import TGDPO
+    from posttrain_jax.recipes.preference.trpa import TRPA
     from posttrain_jax.recipes.preference.wpo import WPO
     from posttrain_jax.types import (
         Groups,
@@ -109,6 +112,9 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "RTO": "recipes.policy.rto",
+    "TRPA": "recipes.preference.trpa",
+    "GRAO": "recipes.policy.grao",
     "LCPO": "recipes.preference.lcpo",
     "InContextRankingPO": "recipes.preference.in_context_ranking_po",
     "GEPO": "recipes.preference.gepo",
@@ -221,6 +227,7 @@ __all__ = [
     "GEPO",
     "GMPO",
     "GPG",
+    "GRAO",
     "GRPO",
     "GRPOLEAD",
     "GSPO",
@@ -241,6 +248,7 @@ __all__ = [
     "REC",
     "REINFORCE",
     "RLOO",
+    "RTO",
     "SAPO",
     "SFT",
     "SPPO",
@@ -249,6 +257,7 @@ __all__ = [
     "TIS",
     "TOPR",
     "TREG",
+    "TRPA",
     "VESPO",
     "WPO",
     "AOTPaired",

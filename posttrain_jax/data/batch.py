@@ -99,4 +99,5 @@ def _write(groups: HostGroups, position: int, row: encode.TokenRow) -> None:
     for member, ids in enumerate(row.completions):
         groups.completions[position, member, : len(ids)] = ids
         groups.completion_lengths[position, member] = len(ids)
-        groups.completion_mask[position, member, : len(ids)] = True
+        begins = 0 if row.given is None else row.given[member]
+        groups.completion_mask[position, member, begins : len(ids)] = True

@@ -90,6 +90,8 @@ class TokenRow:
     """Of the source row."""
     columns: Mapping[str, Float[np.ndarray, "*_"]] = dataclasses.field(default_factory=dict)
     """What the data say of the row beside its tokens: a number, or one for each completion."""
+    given: tuple[int, ...] | None = None
+    """Tokens at the beginning of each completion that are read and not learned (`context.join`); None for none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,11 @@ def softmax_gains(
     return masked.mean(losses, present & (counts > 0), axis=-1)
 
 
+def better(levels: Float[Array, "P K"]) -> Float[Array, "P K K"]:
+    """1 at [p, i, j] where completion i has a higher level than j, 0 elsewhere. A level that is NaN is in no pair."""
+    return (levels[:, :, None] > levels[:, None, :]).astype(jnp.float32)
+
+
 def row_weights(mask: Bool[Array, "P K T"]) -> Float[Array, "P"]:
     """Every ranking alike: w = 1 / (rows with at least two completions that have counted tokens), 0 on the others."""
     present = jnp.sum(jnp.any(mask, axis=-1), axis=-1)

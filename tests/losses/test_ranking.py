@@ -44,3 +44,8 @@ def test_rows_with_fewer_than_two_completions_weigh_nothing():
     mask = jnp.array([[[True], [True], [True]], [[True], [False], [True]], [[True], [False], [False]]])
     np.testing.assert_array_equal(ranking.row_weights(mask), [0.5, 0.5, 0])
     np.testing.assert_array_equal(ranking.row_weights(jnp.zeros_like(mask)), 0)
+
+
+def test_pairs_by_level():
+    got = ranking.better(jnp.array([[2.0, jnp.nan, 1.0, 2.0]]))
+    np.testing.assert_array_equal(got, [[[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]])

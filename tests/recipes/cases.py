@@ -34,6 +34,8 @@ class Case:
     """Completions of a row."""
     flat_groups_rest: bool = True
     """Groups of equal rewards have no gradient (where policy, old and reference are one)."""
+    spans_rows: bool = True
+    """A group may be cut into rows."""
 
     def batch(self, data):
         """What `credit` gives for the data."""
@@ -93,6 +95,19 @@ def looking(recipe, data):
     columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards)}
     lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0))
     batch, _ = recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())
+    return dataclasses.replace(batch, old_logps=data.old.logps)
+
+
+def demonstrated(recipe, data):
+    """As `once`, the truncated completions being given answers."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    return recipe.credit(rollout, data.rewards, demonstrated=data.truncated)
+
+
+def guided(recipe, data):
+    """As `online`, with what a model trained by DPO says."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data), dpo_logps=data.old.logps - 0.1)
     return dataclasses.replace(batch, old_logps=data.old.logps)
 
 

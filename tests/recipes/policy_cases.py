@@ -61,4 +61,6 @@ CASES = {
     "reinforce_pp_baseline": cases.Case(pt.REINFORCEPlusPlusBaseline(), cases.online),
     "reinforce_pp": cases.Case(pt.REINFORCEPlusPlus(), cases.online),
     "reinforce": cases.Case(pt.REINFORCE(baseline=0.2), cases.once, flat_groups_rest=False),
+    "grao": cases.Case(pt.GRAO(), cases.demonstrated),
+    "rto": cases.Case(pt.RTO(), cases.guided, flat_groups_rest=False),
 }

@@ -23,6 +23,8 @@ CASES = preference_cases.CASES | policy_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit is not cases.informed}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
+EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
 
 
@@ -117,7 +119,7 @@ def test_padding_and_empty_rows_change_nothing(case):
     assert not any(np.asarray(x)[len(data.rewards) :].any() for x in jax.tree.leaves(got_gradient))
 
 
-@EACH_ONLINE
+@EACH_SPANNING
 def test_a_group_may_span_rows(case):
     data = cases.random(case)
     split = alone(data)

@@ -1,0 +1,62 @@
+"""Other prompts than the row's own: begun in the completion, or held by a column."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.data import batch, column, context, encode, iterate
+from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.preference import longpo
+from posttrain_jax.train import metrics, offline, optimizer, reference, run
+
+WORDS = vocabulary.characters("abcd=")
+ADAM = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-3)))
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.model(data=1, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+
+
+@pytest.fixture(scope="module")
+def start(model):
+    return model.init(jax.random.key(0))
+
+
+def ids(text):
+    return WORDS.render_prompt(text)
+
+
+def test_a_completion_after_a_prompt_of_its_own_is_scored_as_if_it_were_alone(model, start):
+    parts = [(ids("ab="), ids("ba")[1:]), (ids("abcd="), ids("dcba")[1:]), (ids("a"), ids("c")[1:])]
+    joined = context.join(0, parts)
+    alone = [encode.TokenRow(np.asarray(p, np.int32), (np.asarray(c, np.int32),), 0) for p, c in parts]
+    score = reference.make_score(model)
+
+    def logps(rows, group_size):
+        pad = batch.Pad([batch.Bucket(6, 8)], WORDS.pad_id, group_size)
+        groups = pad(rows, slice(0, 3)).to_device(jnp.asarray)
+        return score(start, groups).logps, groups.completion_mask
+
+    together, mask = logps([joined], 3)
+    separate, separate_mask = logps(alone, 1)
+    for place in range(3):
+        got, expected = together[0, place][mask[0, place]], separate[place, 0][separate_mask[place, 0]]
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_the_reference_answers_a_short_prompt_in_the_loop(model, start, tmp_path):
+    rows = [
+        encode.TokenRow(
+            *(np.asarray(ids(f"{a}{b}="), np.int32), tuple(np.asarray(ids(x)[1:], np.int32) for x in (a, b))), i
+        )
+        for i, (a, b) in enumerate(["ab", "bc", "cd", "da"])
+    ]
+    rows = column.attach(rows, "short_prompt", [column.prompt(ids("="), 3)] * 4)
+    data = iterate.Batches(rows, batch.Pad([batch.Bucket(4, 2)], WORDS.pad_id, 2), batch_size=4, seed=0)
+    parts = offline.Offline(model=model, recipe=longpo.LongPO(), optimizer=ADAM, data=data)
+    offline.run_offline(parts, run.Plan(tmp_path, steps=2), start)
+    first, second = metrics.read(tmp_path / "metrics.jsonl")[-2:]
+    assert second["loss"] < first["loss"]
+    assert abs(first["margin"]) > 0  # the policy read another prompt than the reference
