@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
     from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
     from posttrain_jax.recipes.preference.online_kl_dpo import OnlineKLDPO
+    from posttrain_jax.recipes.preference.online_preference import OnlinePreference
     from posttrain_jax.recipes.preference.orpo import ORPO
     from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
     from posttrain_jax.recipes.preference.rationale_po import RationalePO
@@ -152,6 +153,7 @@ _MODULE_OF = {
     "ChiPO": "recipes.preference.chi_po",
     "DPOP": "recipes.preference.dpop",
     "LengthRegularizedDPO": "recipes.preference.length_regularized_dpo",
+    "OnlinePreference": "recipes.preference.online_preference",
     "ORPO": "recipes.preference.orpo",
     "CPO": "recipes.preference.cpo",
     "SimPO": "recipes.preference.simpo",
@@ -292,6 +294,7 @@ __all__ = [
     "NLLRegularizedDPO",
     "OffsetDPO",
     "OnlineKLDPO",
+    "OnlinePreference",
     "PassAtK",
     "PlackettLuceDPO",
     "PolicyBatch",

@@ -1,6 +1,7 @@
 """Recipes that look at the policy, read columns and remember: through both loops, stopped and resumed."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import pytest
 
 from posttrain_jax import types
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
-from posttrain_jax.losses import implicit_reward, running, weight
+from posttrain_jax.losses import implicit_reward, pairing, running, weight
 from posttrain_jax.models import vocabulary
-from posttrain_jax.recipes.preference import dpo
+from posttrain_jax.recipes.preference import dpo, online_preference
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import credit, leaf, metrics, offline, online, optimizer, reference, run, update
@@ -126,6 +127,16 @@ def test_online_memory_is_that_of_the_rewards_seen(tmp_path, model, start):
     lines = metrics.read(tmp_path / "metrics.jsonl")
     assert float(state.memory.count) == 32
     assert float(state.memory.mean) == pytest.approx(np.mean([line["reward"] for line in lines]), rel=1e-5)
+
+
+def test_a_preference_recipe_learns_from_its_own_rollouts(tmp_path, model, start):
+    recipe = online_preference.OnlinePreference(dpo.DPO(beta=0.5), pairing.AllPairs())
+    parts = dataclasses.replace(sampled(model), recipe=recipe)
+    online.run_online(parts, run.Plan(tmp_path, steps=4), start)
+    lines = metrics.read(tmp_path / "metrics.jsonl")
+    assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert lines[0]["margin"] == pytest.approx(0, abs=1e-6)
+    assert lines[-1]["chosen_reward"] != 0
 
 
 def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):

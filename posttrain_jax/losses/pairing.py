@@ -1,0 +1,82 @@
+"""Preferences read off the rewards of a group: which completions are compared, better ones first.
+
+A pairing gives `(members [P, M, K], counted [P, M])`: M comparisons a row, each of K places of the group, and whether a
+comparison counts. Completions without a reward (NaN) are in none that counts; rows are paired within themselves.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from posttrain_jax import types
+
+Pairs = tuple[Int[Array, "P M K"], Bool[Array, "P M"]]
+Pairing = Callable[[Float[Array, "P G"]], Pairs]
+
+
+@types.struct
+class ComparedBatch:
+    """Comparisons among the completions of each row, and what the recipe says of them."""
+
+    completion_mask: Bool[Array, "P G T"]
+    """Of the completions that are in a comparison which counts."""
+    members: Int[Array, "P M K"]
+    """Places in the row."""
+    counted: Bool[Array, "P M"]
+    """Comparisons that count."""
+    inner: PyTree
+    """The recipe's batch, its rows cut into [P, M]."""
+
+
+def best_and_worst(rewards: Float[Array, "P G"]) -> Pairs:
+    """The completion of the highest reward against that of the lowest, where they differ: one pair a row.
+
+    Source: Guo et al. 2024 ("Direct Language Model Alignment from Online AI Feedback"), arXiv:2402.04792, with G = 2.
+    """
+    known = ~jnp.isnan(rewards)
+    high, low = jnp.where(known, rewards, -jnp.inf), jnp.where(known, rewards, jnp.inf)
+    members = jnp.stack([jnp.argmax(high, axis=1), jnp.argmin(low, axis=1)], axis=1)
+    return members[:, None], (jnp.max(high, axis=1) > jnp.min(low, axis=1))[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class AllPairs:
+    """Every pair of completions whose rewards differ by more than `gap`: G (G - 1) / 2 a row."""
+
+    gap: float = 0.0
+    """In the unit of rewards."""
+
+    def __post_init__(self) -> None:
+        if not self.gap >= 0:
+            raise ValueError(f"gap={self.gap} would pair a completion with a better one as its loser: take 0 or more.")
+
+    def __call__(self, rewards: Float[Array, "P G"]) -> Pairs:
+        """See `Pairing`."""
+        places = jnp.asarray(np.stack(np.triu_indices(rewards.shape[1], k=1), axis=1))
+        values = rewards[:, places]
+        swapped = values[..., :1] < values[..., 1:]
+        members = jnp.where(swapped, places[None, :, ::-1], places[None])
+        return members, jnp.abs(values[..., 0] - values[..., 1]) > self.gap
+
+
+def ranked(rewards: Float[Array, "P G"]) -> Pairs:
+    """The whole group, best first: one ranking a row. Without a reward is last, equal rewards are by their place."""
+    order = jnp.argsort(jnp.where(jnp.isnan(rewards), jnp.inf, -rewards), axis=1)
+    known = ~jnp.isnan(rewards)
+    high = jnp.max(jnp.where(known, rewards, -jnp.inf), axis=1)
+    low = jnp.min(jnp.where(known, rewards, jnp.inf), axis=1)
+    return order[:, None], (high > low)[:, None]
+
+
+def win_rates(rewards: Float[Array, "P G"]) -> Float[Array, "P G"]:
+    """Share of the row's other scored completions that each one beats, a draw counting half; NaN without a rival."""
+    known = ~jnp.isnan(rewards)
+    rivals = known[:, None] & known[:, :, None] & ~jnp.eye(rewards.shape[1], dtype=bool)[None]
+    mine, other = rewards[:, :, None], rewards[:, None]
+    points = jnp.where(mine > other, 1.0, jnp.where(mine == other, 0.5, 0.0))
+    count = jnp.sum(rivals, axis=2)
+    share = jnp.sum(jnp.where(rivals, points, 0), axis=2) / jnp.maximum(count, 1).astype(points.dtype)
+    return jnp.where(count > 0, share, jnp.nan)

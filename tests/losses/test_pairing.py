@@ -1,0 +1,38 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.losses import pairing
+
+NAN = float("nan")
+REWARDS = jnp.array([[1.0, 3.0, 2.0], [NAN, 5.0, 5.0], [NAN, NAN, 1.0], [2.0, NAN, 0.0]])
+
+
+def test_best_and_worst():
+    members, counted = pairing.best_and_worst(REWARDS)
+    np.testing.assert_array_equal(counted[:, 0], [True, False, False, True])
+    np.testing.assert_array_equal(members[0, 0], [1, 0])
+    np.testing.assert_array_equal(members[3, 0], [0, 2])
+
+
+def test_all_pairs_that_differ_enough():
+    members, counted = pairing.AllPairs()(REWARDS)
+    np.testing.assert_array_equal(members[0], [[1, 0], [2, 0], [1, 2]])
+    np.testing.assert_array_equal(counted, [[True] * 3, [False] * 3, [False] * 3, [False, True, False]])
+    np.testing.assert_array_equal(members[3, 1], [0, 2])
+    np.testing.assert_array_equal(pairing.AllPairs(gap=1.5)(REWARDS)[1][0], [True, False, False])
+    with pytest.raises(ValueError, match="gap=-1"):
+        pairing.AllPairs(-1.0)
+
+
+def test_rankings():
+    members, counted = pairing.ranked(REWARDS)
+    np.testing.assert_array_equal(members[:, 0], [[1, 2, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]])
+    np.testing.assert_array_equal(counted[:, 0], [True, False, False, True])
+
+
+def test_win_rates_count_draws_half():
+    rates = pairing.win_rates(REWARDS)
+    np.testing.assert_allclose(rates[0], [0, 1, 0.5])
+    np.testing.assert_allclose(rates[1], [NAN, 0.5, 0.5])
+    assert np.isnan(rates[2]).all()
