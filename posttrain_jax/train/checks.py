@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from posttrain_jax import masked, types
 from posttrain_jax.rollout import sample
+from posttrain_jax.train import process
 
 MEDIAN_NATS = 0.02
 """Half of all tokens must have a sampler and a trainer log-probability closer than this."""
@@ -116,7 +117,8 @@ def agreement(
     share = float(masked.mean((far > np.log(1.1)).astype(jnp.float32), mask))
     median = float(jnp.nanmedian(jnp.where(mask, far, jnp.nan)))
     if not (median <= MEDIAN_NATS and share <= FAR_SHARE):
-        parameters(params)
+        with process.as_one():
+            parameters(params)
         raise ValueError(
             f"sampler and trainer disagree on the sampled tokens (median {median:.3g} nats, {share:.0%} of the ratios"
             " off by more than 10 %): give both the same temperature, precision and weights."

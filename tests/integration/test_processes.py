@@ -14,8 +14,8 @@ import safetensors.numpy
 from posttrain_jax.train import host, metrics
 
 SCRIPT = pathlib.Path(__file__).with_name("hosted.py")
-NEAR = {"rtol": 1e-4, "atol": 1e-6}
-"""Float32, the sums over devices in another order; seen: within 2e-6."""
+NEAR = {"rtol": 1e-5, "atol": 2e-6}
+"""Float32, the sums over devices in another order; seen: the same bits on the same mesh, within 5e-7 on another."""
 
 
 class Together:
