@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.clip_cov import ClipCov
     from posttrain_jax.recipes.policy.dapo import DAPO
+    from posttrain_jax.recipes.policy.dcpo import DCPO
     from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.filtered import Filtered
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.opsm import OPSM
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
     from posttrain_jax.recipes.policy.pkpo import PKPO
+    from posttrain_jax.recipes.policy.ppo import PPO
     from posttrain_jax.recipes.policy.rec import REC
     from posttrain_jax.recipes.policy.red_drop import REDDrop
     from posttrain_jax.recipes.policy.red_weight import REDWeight
+    from posttrain_jax.recipes.policy.reg_grpo import RegGRPO
     from posttrain_jax.recipes.policy.reinforce import REINFORCE
     from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
     from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.topr import TOPR
     from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
     from posttrain_jax.recipes.policy.unlikeliness import Unlikeliness
+    from posttrain_jax.recipes.policy.value_pretraining import ValuePretraining
+    from posttrain_jax.recipes.policy.vapo import VAPO
     from posttrain_jax.recipes.policy.vespo import VESPO
     from posttrain_jax.recipes.preference.alpha_po import AlphaPO
     from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
@@ -173,6 +178,11 @@ _MODULE_OF = {
     "ClipCov": "recipes.policy.clip_cov",
     "KLCov": "recipes.policy.kl_cov",
     "REDDrop": "recipes.policy.red_drop",
+    "PPO": "recipes.policy.ppo",
+    "VAPO": "recipes.policy.vapo",
+    "ValuePretraining": "recipes.policy.value_pretraining",
+    "RegGRPO": "recipes.policy.reg_grpo",
+    "DCPO": "recipes.policy.dcpo",
     "GRPO": "recipes.policy.grpo",
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
@@ -221,6 +231,7 @@ __all__ = [
     "CISPO",
     "CPO",
     "DAPO",
+    "DCPO",
     "DPO",
     "DPOP",
     "EXO",
@@ -247,6 +258,7 @@ __all__ = [
     "OPSM",
     "ORPO",
     "PKPO",
+    "PPO",
     "REC",
     "REINFORCE",
     "RLOO",
@@ -260,6 +272,7 @@ __all__ = [
     "TOPR",
     "TREG",
     "TRPA",
+    "VAPO",
     "VESPO",
     "WPO",
     "AOTPaired",
@@ -306,6 +319,7 @@ __all__ = [
     "RationalePO",
     "ReMax",
     "ReferenceClippedDPO",
+    "RegGRPO",
     "RobustDPO",
     "Rollout",
     "SLiCHF",
@@ -316,6 +330,7 @@ __all__ = [
     "TrainState",
     "TwoSidedGRPO",
     "Unlikeliness",
+    "ValuePretraining",
 ]
 
 

@@ -4,9 +4,15 @@ Time runs over counted tokens alone: what stands between two of them (tool outpu
 there. Masked tokens get 0, and nothing follows the last counted token.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+Trace = Callable[[Int[Array, "P G"]], Float[Array, "P G"]]
+"""From lengths to lambda of each completion: `Constant` or `LengthAdaptive`."""
 
 
 def at_last(rewards: Float[Array, "P G"], mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
@@ -77,3 +83,35 @@ def length_adaptive(lengths: Int[Array, "P G"], *, alpha: float = 0.05) -> Float
     """
     reach = alpha * jnp.maximum(lengths, 1).astype(jnp.float32)
     return jnp.maximum(1 - 1 / reach, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The same trace for every completion."""
+
+    trace: float
+    """Lambda: 1 sums rewards to the end, 0 looks one token ahead."""
+
+    def __post_init__(self):
+        if not 0 <= self.trace <= 1:
+            raise ValueError(f"trace={self.trace} must lie between 0 (one token ahead) and 1 (to the end).")
+
+    def __call__(self, lengths: Int[Array, "P G"]) -> Float[Array, "P G"]:
+        """Lambda of each completion."""
+        return jnp.full(lengths.shape, self.trace, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class LengthAdaptive:
+    """`length_adaptive` with its number."""
+
+    alpha: float = 0.05
+    """The share of the completion that the trace reaches over."""
+
+    def __post_init__(self):
+        if not self.alpha > 0:
+            raise ValueError(f"alpha={self.alpha} of a completion is nothing: choose it above 0.")
+
+    def __call__(self, lengths: Int[Array, "P G"]) -> Float[Array, "P G"]:
+        """Lambda of each completion."""
+        return length_adaptive(lengths, alpha=self.alpha)

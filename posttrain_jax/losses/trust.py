@@ -7,8 +7,10 @@ Source: Yao et al. 2025 (REC, arXiv:2509.24203).
 """
 
 import dataclasses
+import math
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -96,6 +98,29 @@ class Ring:
         inner = TwoSided(self.low, self.high)(log_ratios, advantages)
         back = ((advantages >= 0) & (r <= 1 - self.far_low)) | ((advantages <= 0) & (r >= 1 + self.far_high))
         return inner | back
+
+
+def around(
+    old_logps: Float[Array, "P G T"], *, low: float, high: float, cap: float
+) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
+    """Distances of the ratio from 1, down and up, that keep |r - 1| p near the same for every probability.
+
+    With q the old probability, r p - p <= eps bounds r by 1/2 + sqrt(1 + 4 high / q) / 2, held at `cap`, and by
+    1/2 + sqrt(max(1 - 4 low / q, 0)) / 2 from below: unlikely tokens may move farther. For `surrogate.clipped`.
+
+    Args:
+        old_logps: at the start of the update, in nats.
+        low: epsilon_low, a probability.
+        high: epsilon_high, a probability.
+        cap: the largest upper bound, an absolute ratio (r_max).
+
+    Source: DCPO 2025 (arXiv:2509.02333), dynamic adaptive clipping.
+    """
+    old_logps = jax.lax.stop_gradient(old_logps)
+    falls, rises = (jnp.exp(jnp.minimum(math.log(4 * eps) - old_logps, ratio.LIMIT)) for eps in (low, high))
+    lower = 0.5 + 0.5 * jnp.sqrt(jnp.maximum(1 - falls, 0))
+    upper = jnp.minimum(0.5 + 0.5 * jnp.sqrt(1 + rises), cap)
+    return 1 - lower, upper - 1
 
 
 def _check(low: float, high: float) -> None:

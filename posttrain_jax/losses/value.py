@@ -4,6 +4,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from posttrain_jax import types
+
+
+def of(stats: types.TokenStats) -> Float[Array, "P G T"]:
+    """What the model's critic expects.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if stats.values is None:
+        raise ValueError("a critic is needed, and the model has none: give one whose token_stats hold values.")
+    return stats.values
+
 
 def clipped(
     values: Float[Array, "P G T"],
@@ -28,3 +41,8 @@ def clipped(
     old_values, returns = jax.lax.stop_gradient((old_values, returns))
     near = jnp.clip(values, old_values - clip, old_values + clip)
     return jnp.maximum((values - returns) ** 2, (near - returns) ** 2) / 2
+
+
+def squared(values: Float[Array, "P G T"], returns: Float[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """(V - R)^2 / 2; only the values are differentiated."""
+    return (values - jax.lax.stop_gradient(returns)) ** 2 / 2

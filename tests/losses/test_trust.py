@@ -55,3 +55,20 @@ def test_worked_losses(region, power, expected):
 def test_meaningless_regions_are_refused(region, arguments, message):
     with pytest.raises(ValueError, match=message):
         region(**arguments)
+
+
+def test_worked_bounds_around_a_probability():
+    old = jnp.log(jnp.array([[[0.9, 0.5, 0.1, 0.01, 1e-30]]]))
+    low, high = trust.around(old, low=0.16, high=0.2, cap=10.0)
+    np.testing.assert_allclose(1 - low[0, 0], [0.768742, 0.5, 0.5, 0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(1 + high[0, 0], [1.187184, 1.306226, 2, 5, 10], atol=2e-6)
+
+
+def test_bounds_close_with_epsilon_and_hold_the_step_in_probability():
+    old = jnp.log(jnp.array([[[0.9, 0.3]]]))
+    low, high = trust.around(old, low=1e-6, high=1e-6, cap=10.0)
+    np.testing.assert_allclose(jnp.stack([low, high]), 0, atol=1e-5)
+    low, high = trust.around(old, low=0.05, high=0.1, cap=10.0)
+    q = jnp.exp(old)
+    np.testing.assert_allclose(high * (1 + high) * q, 0.1, rtol=1e-5)
+    np.testing.assert_allclose(low * (1 - low) * q, 0.05, rtol=1e-5)

@@ -32,6 +32,8 @@ class Case:
     """`online`, `once`, or one of `OFFLINE`."""
     group_size: int = 4
     """Completions of a row."""
+    valued: bool = False
+    """The model has a critic."""
     flat_groups_rest: bool = True
     """Groups of equal rewards have no gradient (where policy, old and reference are one)."""
     spans_rows: bool = True
@@ -157,7 +159,8 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
 
     def stats():
         logps = base + spread * generator.normal(size=shape)
-        return types.TokenStats(logps=floats(mask * logps), entropy=floats(mask * -base))
+        values = floats(mask * generator.normal(size=shape)) if case.valued else None
+        return types.TokenStats(logps=floats(mask * logps), entropy=floats(mask * -base), values=values)
 
     groups = types.Groups(
         prompts=jnp.asarray(np.zeros((rows, 2), np.int32)),

@@ -21,7 +21,9 @@ from posttrain_jax import types
 
 CASES = preference_cases.CASES | policy_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
-WITH_REF = {n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit is not cases.informed}
+WITH_REF = {
+    n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit not in (cases.informed, cases.looking)
+}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
@@ -81,7 +83,7 @@ def alone(data):
 def test_there_is_something_to_learn(case):
     loss, gradient = run(case, cases.random(case))
     assert np.isfinite(loss)
-    assert np.abs(gradient.logps).max() > 1e-4
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves((gradient.logps, gradient.values))) > 1e-4
 
 
 @EACH
@@ -201,7 +203,8 @@ def test_the_order_within_a_group_does_not_matter(case):
 def test_failed_rewards_carry_no_gradient_and_leave_the_group(case):
     data = cases.random(case)
     loss, gradient = run(case, data)
-    np.testing.assert_array_equal(np.asarray(gradient.logps)[-1, 0], 0)
+    for leaf in jax.tree.leaves((gradient.logps, gradient.values)):
+        np.testing.assert_array_equal(np.asarray(leaf)[-1, 0], 0)
     mask = data.groups.completion_mask.at[-1, 0].set(False)
     without = dataclasses.replace(data, groups=dataclasses.replace(data.groups, completion_mask=mask))
     close(run(case, without), (loss, gradient))
