@@ -69,6 +69,8 @@ class TokenStats:
     """Entropy of the whole distribution at that position."""
     values: Float[Array, "P G T"] | None = None
     """What a critic expects of the state before the token, in rewards; None of a model without one."""
+    divergences: Mapping[str, Float[Array, "P G T"]] = dataclasses.field(default_factory=dict)
+    """Those that were asked for (`posttrain_jax.comparison`), by name."""
 
 
 @struct
@@ -86,10 +88,7 @@ class Rollout:
 
 @struct
 class PolicyBatch:
-    """What a policy-gradient loss reads beside the policy's own statistics. Every array is free of gradient.
-
-    Every array has the row axis first, so that a batch may be cut into micro-batches and over devices.
-    """
+    """What a policy-gradient loss reads beside the policy's statistics: no gradient, rows first for cutting."""
 
     completion_mask: Bool[Array, "P G T"]
     advantages: Float[Array, "P G T"]

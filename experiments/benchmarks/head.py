@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import measure
 import tyro
 
+from posttrain_jax import comparison
 from posttrain_jax.models import head, sharding
 
 
@@ -42,8 +43,9 @@ def main(c: Config) -> None:
     mesh = sharding.make_mesh()
 
     def chunked(hidden, weight, targets):
-        rules = sharding.TRAINING_RULES
-        return head.token_stats(hidden, weight, targets, temperature=1.0, mesh=mesh, rules=rules, chunk=c.chunk)
+        logits, layout = comparison.Logits(hidden, weight), head.Layout(mesh, sharding.TRAINING_RULES, c.chunk)
+        stats = head.token_stats(logits, targets, layout, temperature=1.0)
+        return stats.logps, stats.entropy
 
     for vocab in c.vocabularies:
         keys = jax.random.split(jax.random.key(0), 3)

@@ -1,10 +1,12 @@
-"""Sampled estimators of KL(policy || ref) from the tokens that the policy sampled, d = log ref - log policy, in nats.
+"""Divergences of the policy from a reference, in nats: exact over a vocabulary, or estimated from sampled tokens.
 
 An estimator whose value is right need not have the right gradient, so the name says which of the two is meant:
-`*_value` carries no gradient (for rewards and reports), `*_loss` is to be minimised. The k1 estimator has no loss form:
-its gradient, that of the log-probability, is zero in expectation whatever the reference.
+`*_value` and `*_reward` carry no gradient, `*_loss` is to be minimised. The k1 estimator has no loss form: its
+gradient, that of the log-probability, is zero in expectation whatever the reference. `sampled_*` serve every
+f-divergence; the k forms are KL(policy || ref) by its usual names, with d = log ref - log policy.
 
 Tokens are taken one by one: expectations are over the next token given the prefix, the prefix not being differentiated.
+Log-ratios of sampled tokens are held within `ratio.LIMIT`.
 
 Source: Schulman 2020 (joschu.net/blog/kl-approx.html); gradients: Tang and Munos 2025 (arXiv:2506.09477).
 """
@@ -13,7 +15,76 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from posttrain_jax import comparison
 from posttrain_jax.losses import ratio
+
+NOTHING = -1e30
+"""The log-probability of an impossible entry: finite, so that 0 log 0 is 0."""
+
+
+def exact(
+    divergence: comparison.Divergence, log_p: Float[Array, "*shape V"], log_q: Float[Array, "*shape V"]
+) -> Float[Array, "*shape"]:
+    """D(p || q) = sum_v terms(log p_v, log q_v), of whole distributions: for small vocabularies and for tests.
+
+    `models.head` computes the same without an array `[tokens, V]`.
+
+    Args:
+        divergence: of `losses.generator`, `losses.power`, `losses.skew` or `losses.variation`.
+        log_p: log-probabilities of the first; -inf is an impossible entry.
+        log_q: those of the second. Both are differentiated.
+    """
+    return jnp.sum(divergence.terms(jnp.maximum(log_p, NOTHING), jnp.maximum(log_q, NOTHING)), axis=-1)
+
+
+def sampled_value(
+    divergence: comparison.Divergence, logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """f(u) / u, u = policy / ref: unbiased and never negative; k3 under the reverse KL.
+
+    Unbiased where the policy can sample all that the reference can; no gradient.
+    """
+    gaps = _log_ratios(logps, ref_logps)
+    return divergence.terms(jnp.zeros_like(gaps), -gaps)
+
+
+def sampled_reward(
+    divergence: comparison.Divergence, logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """f'(u): taken off the reward, it gives the exact gradient of D(policy || ref); k1 under the reverse KL.
+
+    Not `sampled_value`, whose gradient as a reward is another divergence's. Constant shifts are a baseline's.
+    """
+    gaps = _log_ratios(logps, ref_logps)
+    return divergence.slopes(jnp.zeros_like(gaps), -gaps)
+
+
+def sampled_loss(
+    divergence: comparison.Divergence,
+    logps: Float[Array, "*shape"],
+    ref_logps: Float[Array, "*shape"],
+    log_ratios: Float[Array, "*shape"] | None = None,
+) -> Float[Array, "*shape"]:
+    """r f(u) / u with the gradient r f'(u) of the log-probability: both those of D(policy || ref), in expectation.
+
+    Args:
+        divergence: which.
+        logps: of the policy; only this is differentiated.
+        ref_logps: of the reference.
+        log_ratios: log policy / old of each token, in nats, where an older policy sampled it (`ratio.token`); None
+            where the policy itself did.
+
+    Source: the gradient is d(r f(u) / u) / d log policy; for the reverse KL DeepSeek-AI 2025 (DeepSeek-V3.2,
+    arXiv:2512.02556).
+    """
+    weights = 1.0 if log_ratios is None else jax.lax.stop_gradient(ratio.exp(log_ratios))
+    values = weights * sampled_value(divergence, logps, ref_logps)
+    slopes = weights * sampled_reward(divergence, logps, ref_logps)
+    return values + slopes * (logps - jax.lax.stop_gradient(logps))
+
+
+def _log_ratios(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return jnp.clip(jax.lax.stop_gradient(logps - ref_logps), -ratio.LIMIT, ratio.LIMIT)
 
 
 def k1_value(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

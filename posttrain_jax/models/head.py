@@ -1,11 +1,13 @@
 """The vocabulary head: hidden states in, per-token statistics out, and never an array `[tokens, V]`.
 
 Tokens go through in chunks; the backward pass recomputes each chunk's logits. Rows are cut over (data, fsdp), the
-vocabulary over tensor: each device sees its own tokens and its own slice of the vocabulary.
+vocabulary over tensor: each device sees its own tokens and its own slice of the vocabulary. Fixed models that the
+scored one is compared with go through the same chunks.
 """
 
+import dataclasses
 import functools
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,100 +16,149 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Float, Int
 
-from posttrain_jax.models import sharding
-from posttrain_jax.models.attention import MASKED
+from posttrain_jax import comparison, types
+from posttrain_jax.models import counterpart, sharding
 
-Pair = tuple[Float[Array, "N"], Float[Array, "N"]]
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the work is cut."""
+
+    mesh: Mesh
+    rules: sharding.Rules
+    chunk: int
+    """Tokens (of one device) whose logits exist at a time."""
 
 
 def token_stats(
-    hidden: Float[Array, "P G T D"],
-    weight: Float[Array, "D V"],
+    logits: comparison.Logits,
     targets: Int[Array, "P G T"],
+    layout: Layout,
     *,
     temperature: float,
-    mesh: Mesh,
-    rules: sharding.Rules,
-    chunk: int,
     kept_ids: Int[Array, "P G T k"] | None = None,
-) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
-    """Log-probability of each target and entropy of its distribution, in nats: softmax(hidden @ weight / temperature).
+    comparisons: Mapping[str, comparison.Comparison] | None = None,
+    fixed: Mapping[str, comparison.Logits] | None = None,
+) -> types.TokenStats:
+    """Log-probability of each target, entropy and divergences, in nats, of softmax(hidden @ weight / temperature).
 
     Args:
+        logits: of the model that is scored. The gradient of every result flows to its two factors and nowhere else.
+        targets: the tokens' ids.
+        layout: how the work is cut.
         temperature: divides the float32 logits, as in sampling (divided by it, `hidden` would be rounded once more).
-        chunk: tokens (of one device) whose logits exist at a time.
-        kept_ids: the only ids with non-zero probability at each position (-1 fills up); None for all.
+        kept_ids: the only ids with non-zero probability at each position (-1 fills up), for every model; None for all.
+        comparisons: the divergences to compute, by name.
+        fixed: the models that they are from, by role; their width may be another.
 
-    The gradient flows to `hidden` and `weight`, of both results. Reverse mode only.
+    Reverse mode only.
+
+    Raises:
+        ValueError: a comparison names a model that is not given, or one with another vocabulary.
     """
+    comparisons, fixed = comparisons or {}, fixed or {}
+    roles = sorted({role for one in comparisons.values() for role in one.logits})
+    counterpart.check(roles, fixed, logits.weight.shape[1])
+    spread = functools.partial(jnp.broadcast_to, shape=targets.shape)
+    given = counterpart.Given(
+        targets,
+        kept_ids,
+        hidden=tuple(fixed[role].hidden for role in roles),
+        coefficients=tuple(
+            tuple(spread(jnp.asarray(x, jnp.float32)) for x in one.logits.values()) for one in comparisons.values()
+        ),
+    )
+    plan = functools.partial(counterpart.plan, temperature, comparisons, roles)
 
-    def island(hidden, weight, targets, kept_ids):
-        weight = sharding.gather_width(weight.astype(hidden.dtype), rules, axis=0)
+    def island(hidden, given, weights):
+        weights = [
+            sharding.gather_width(weight.astype(x.dtype), layout.rules, axis=0)
+            for weight, x in zip(weights, (hidden, *given.hidden), strict=True)
+        ]
         rows = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
-        kept = None if kept_ids is None else kept_ids.reshape(targets.size, -1)
-        pair: Any = _chunked(rows, weight, targets.reshape(-1), kept, temperature, min(chunk, targets.size))
-        return tuple(x.reshape(targets.shape) for x in pair)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), given)
+        chunk = min(layout.chunk, given.targets.size)
+        stats = _chunked(plan(chunk), rows, weights[0], flat, weights[1:])
+        return jax.tree.map(lambda x: x.reshape(given.targets.shape), stats)
 
-    rows = Spec(sharding.ROWS)
-    return jax.shard_map(
-        island, mesh=mesh, in_specs=(rows, rules.spec("head", stacked=False), rows, rows), out_specs=(rows, rows)
-    )(hidden, weight, targets, kept_ids)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _chunked(hidden, weight, targets, kept, temperature: float, chunk: int) -> Pair:
-    return _forward(hidden, weight, targets, kept, temperature, chunk)[0]
+    rows, columns = Spec(sharding.ROWS), layout.rules.spec("head", stacked=False)
+    weights = (logits.weight, *(fixed[role].weight for role in roles))
+    logps, entropy, divergences = jax.shard_map(
+        island, mesh=layout.mesh, in_specs=(rows, rows, columns), out_specs=rows
+    )(logits.hidden, lax.stop_gradient(given), (weights[0], *lax.stop_gradient(weights[1:])))
+    return types.TokenStats(logps=logps, entropy=entropy, divergences=dict(zip(comparisons, divergences, strict=True)))
 
 
-def _forward(hidden, weight, targets, kept, temperature: float, chunk: int):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _chunked(plan: counterpart.Plan, hidden, weight, given: counterpart.Given, weights):
+    return _forward(plan, hidden, weight, given, weights)[0]
+
+
+def _forward(plan: counterpart.Plan, hidden, weight, given: counterpart.Given, weights):
+    size = given.targets.size
+
     def one(part):
-        logits, hit = _logits(part[0], weight, part[1], part[2], temperature)
+        raw, allowed, hit = _logits(part[0], weight, part[1])
+        logits = counterpart.tempered(raw, allowed, plan.temperature)
         top = lax.pmax(logits.max(-1), "tensor")
-        weights = jnp.exp(logits - top[:, None])
-        sums = jnp.stack([weights.sum(-1), (weights * logits).sum(-1), jnp.where(hit, logits, 0).sum(-1)])
+        likely = jnp.exp(logits - top[:, None])
+        sums = jnp.stack([likely.sum(-1), (likely * logits).sum(-1), jnp.where(hit, logits, 0).sum(-1)])
         total, weighted, target = lax.psum(sums, "tensor")
         log_norm = top + jnp.log(total)
-        return target - log_norm, log_norm - weighted / total, log_norm
+        values, norms = [], []
+        for divergence, p, q in counterpart.sides(plan, raw, allowed, part[1], weights):
+            norms.append((counterpart.log_norm(p), counterpart.log_norm(q)))
+            terms = divergence.terms(p - norms[-1][0][:, None], q - norms[-1][1][:, None])
+            values.append(lax.psum(terms.sum(-1), "tensor"))
+        return (target - log_norm, log_norm - weighted / total, tuple(values)), (log_norm, tuple(norms))
 
-    parts = tuple(_cut(x, chunk) for x in (hidden, targets, kept))
-    logps, entropy, log_norm = (x.reshape(-1)[: targets.size] for x in lax.map(one, parts))
-    return (logps, entropy), (hidden, weight, targets, kept, log_norm, entropy)
+    found = lax.map(one, _cut((hidden, given), plan.chunk))
+    stats, norms = jax.tree.map(lambda x: x.reshape(-1)[:size], found)
+    return stats, (hidden, weight, given, weights, stats[1], norms)
 
 
-def _backward(temperature: float, chunk: int, residuals, gradients):
-    hidden, weight, targets, kept, log_norm, entropy = residuals
+def _backward(plan: counterpart.Plan, residuals, gradients):
+    hidden, weight, given, weights, *residuals = residuals
 
     def one(weight_gradient, part):
-        hidden, targets, kept, log_norm, entropy, to_logps, to_entropy = part
-        logits, hit = _logits(hidden, weight, targets, kept, temperature)
-        log_probs = logits - log_norm[:, None]
+        hidden, given, entropy, (log_norm, norms), (to_logps, to_entropy, to_divergences) = part
+        raw, allowed, hit = _logits(hidden, weight, given)
+        log_probs = counterpart.tempered(raw, allowed, plan.temperature) - log_norm[:, None]
         # d log p(y) / d z = [v = y] - p(v);  d H / d z = -p(v) (log p(v) + H)
         pull = to_logps[:, None] + to_entropy[:, None] * (log_probs + entropy[:, None])
-        to_logits = jnp.where(hit, to_logps[:, None], 0) - jnp.exp(log_probs) * pull
-        to_logits = (to_logits / temperature).astype(weight.dtype)
+        to_logits = (jnp.where(hit, to_logps[:, None], 0) - jnp.exp(log_probs) * pull) / plan.temperature
+        sides = counterpart.sides(plan, raw, allowed, given, weights)
+        for (divergence, p, q), norm, gradient, (_, temperature, _) in zip(
+            sides, norms, to_divergences, plan.comparisons, strict=True
+        ):
+            pull = counterpart.pull(divergence, p - norm[0][:, None], q - norm[1][:, None])
+            to_logits += (gradient / temperature)[:, None] * pull
+        to_logits = to_logits.astype(weight.dtype)
         # Behind the barrier it is a plain product, which a CPU multiplies faster than one of a transposed operand.
         transposed = lax.optimization_barrier(hidden.T)
         weight_gradient += jnp.dot(transposed, to_logits, preferred_element_type=jnp.float32)
         return weight_gradient, jnp.dot(to_logits, weight.T, preferred_element_type=jnp.float32).astype(hidden.dtype)
 
-    parts = tuple(_cut(x, chunk) for x in (hidden, targets, kept, log_norm, entropy, *gradients))
     start = sharding.varying(jnp.zeros(weight.shape, jnp.float32), *sharding.AXES)
+    parts = _cut((hidden, given, *residuals, gradients), plan.chunk)
     weight_gradient, hidden_gradient = lax.scan(one, start, parts)
-    hidden_gradient = hidden_gradient.reshape(-1, hidden.shape[-1])[: targets.size]
+    hidden_gradient = hidden_gradient.reshape(-1, hidden.shape[-1])[: given.targets.size]
     return hidden_gradient, weight_gradient.astype(weight.dtype), None, None
 
 
 _chunked.defvjp(_forward, _backward)
 
 
-def _logits(hidden, weight, targets, kept, temperature: float) -> tuple[Float[Array, "c v"], Bool[Array, "c v"]]:
-    """This device's slice of the tempered logits, and where the target stands in it."""
-    logits = jnp.dot(hidden, weight, preferred_element_type=jnp.float32) / temperature
+def _logits(
+    hidden: Float[Array, "c D"], weight: Float[Array, "D v"], given: counterpart.Given
+) -> tuple[Float[Array, "c v"], Bool[Array, "c v"] | None, Bool[Array, "c v"]]:
+    """This device's slice of the logits, where they are allowed (None: everywhere), and where the target stands."""
+    logits = jnp.dot(hidden, weight, preferred_element_type=jnp.float32)
     first = lax.axis_index("tensor") * weight.shape[1]
-    ids = lax.broadcasted_iota(targets.dtype, logits.shape, 1) + first.astype(targets.dtype)
-    if kept is not None:
-        logits = jnp.where(_among(kept - first.astype(kept.dtype), weight.shape[1]), logits, MASKED)
-    return logits, ids == targets[:, None]
+    ids = lax.broadcasted_iota(given.targets.dtype, logits.shape, 1) + first.astype(given.targets.dtype)
+    kept = given.kept
+    allowed = None if kept is None else _among(kept - first.astype(kept.dtype), weight.shape[1])
+    return logits, allowed, ids == given.targets[:, None]
 
 
 def _among(kept: Int[Array, "c k"], size: int) -> Bool[Array, "c v"]:
@@ -119,10 +170,12 @@ def _among(kept: Int[Array, "c k"], size: int) -> Bool[Array, "c v"]:
     return none.at[row, column].set(True, mode="drop")
 
 
-def _cut(x: Array | None, chunk: int) -> Array | None:
-    """Leading axis into pieces of `chunk`, zeros filling up the last."""
-    if x is None:
-        return None
-    pieces = -(-x.shape[0] // chunk)
-    x = jnp.pad(x, [(0, pieces * chunk - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(pieces, chunk, *x.shape[1:])
+def _cut(tree, chunk: int):
+    """Leading axis of every array into pieces of `chunk`, zeros filling up the last."""
+
+    def one(x: Array) -> Array:
+        pieces = -(-x.shape[0] // chunk)
+        x = jnp.pad(x, [(0, pieces * chunk - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(pieces, chunk, *x.shape[1:])
+
+    return jax.tree.map(one, tree)

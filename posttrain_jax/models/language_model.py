@@ -6,6 +6,7 @@ exists only inside a traced function: walking its object graph on every step wou
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import comparison, types
 from posttrain_jax.models import attention, decoder, head, sharding
 from posttrain_jax.models import config as configs
 from posttrain_jax.models import lora as loras
@@ -149,31 +150,36 @@ class LanguageModel:
         *,
         temperature: float = 1.0,
         kept_ids: Int[Array, "P G T k"] | None = None,
+        comparisons: Mapping[str, comparison.Comparison] | None = None,
+        fixed: Mapping[str, comparison.Logits] | None = None,
     ) -> types.TokenStats:
-        """Log-probabilities of the completions' tokens and entropies, in nats, 0 outside `completion_mask`.
+        """Log-probabilities of the completions' tokens, entropies and divergences, in nats, 0 outside the mask.
 
         Args:
             temperature: what sampling divided the logits by.
             kept_ids: the support that truncated sampling drew from; see `Rollout`.
+            comparisons: the divergences to compute, by name.
+            fixed: the logits of the models that they are from, by role: each from its own `logits`.
 
         Raises:
-            ValueError: the temperature is not positive.
+            ValueError: the temperature is not positive; a comparison names a model that is not given.
         """
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: tokens can be scored at a positive one only.")
-        hidden = self.hidden(params, groups)
-        logps, entropy = head.token_stats(
-            hidden,
-            self.head_weight(params),
+        stats = head.token_stats(
+            self.logits(params, groups),
             groups.completions,
+            head.Layout(self.mesh, self.rules, self.compute.head_chunk),
             temperature=temperature,
-            mesh=self.mesh,
-            rules=self.rules,
-            chunk=self.compute.head_chunk,
             kept_ids=kept_ids,
+            comparisons=comparisons,
+            fixed=fixed,
         )
-        mask = groups.completion_mask
-        return types.TokenStats(logps=jnp.where(mask, logps, 0), entropy=jnp.where(mask, entropy, 0))
+        return jax.tree.map(lambda x: jnp.where(groups.completion_mask, x, 0), stats)
+
+    def logits(self, params: Params, groups: types.Groups) -> comparison.Logits:
+        """The logits of every completion's tokens, as the factors that `token_stats` of another model compares with."""
+        return comparison.Logits(self.hidden(params, groups), self.head_weight(params))
 
     def head_weight(self, params: Params) -> Float[Array, "D V"]:
         """The vocabulary head, which is the embedding where the two are tied."""

@@ -1,7 +1,8 @@
 """The offline loop: given completions -> reference -> credit -> update."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class Offline:
     """Batches of completions: `data.iterate.Batches` over `data.batch.Pad`."""
     moving: reference.Moving | None = None
     """How the reference follows the policy; None where it stands still."""
+    fixed: Mapping[str, reference.Fixed] = dataclasses.field(default_factory=dict)
+    """Other models that the recipe compares with, by role; the reference's is `ref`."""
 
 
 def run_offline(
@@ -51,12 +54,11 @@ def run_offline(
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: an update is not finite; the run is saved.
     """
-    sharding, recipe = parts.model.row_sharding, parts.recipe
+    recipe, memory, sharding = parts.recipe, credit.init_memory(parts.recipe), parts.model.row_sharding
     score = capacity.checked("the reference's pass", reference.make_score(parts.model))
     give_credit = credit.make_offline(parts.model, recipe, score)
-    memory = credit.init_memory(recipe)
-    learn = update.make_update(parts.model, recipe, parts.optimizer, micro_batches=plan.micro_batches, memory=memory)
-    learn = capacity.checked("the update", learn)
+    compared = reference.compared(recipe, parts.model, parts.fixed)
+    learn = capacity.checked("the update", _learner(parts, plan, compared))
     _check(parts)
     with run.Run(plan, _about(parts), loggers) as journal:
         ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
@@ -75,7 +77,7 @@ def run_offline(
                 policy_logps, ref_logps = (score(x, groups).logps for x in (whole.params, ref.params))
                 checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
-                state, learned = learn(state, groups, batch, None, journal.frozen)
+                state, learned = learn(state, groups, batch, None, journal.frozen, compared.params(ref.params))
                 values = {name: float(x) for name, x in learned.items()}
             if not values["finite"]:
                 raise journal.stop(step, state, position, run.NOT_FINITE, ref)
@@ -86,6 +88,17 @@ def run_offline(
             journal.log(step, values)
             journal.save(step, state, parts.data, ref)
     return state
+
+
+def _learner(parts: Offline, plan: run.Plan, compared: reference.Compared) -> Callable[..., Any]:
+    return update.make_update(
+        parts.model,
+        parts.recipe,
+        parts.optimizer,
+        micro_batches=plan.micro_batches,
+        memory=credit.init_memory(parts.recipe),
+        fixed=compared.models,
+    )
 
 
 def _check(parts: Offline) -> None:

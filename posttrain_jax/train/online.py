@@ -1,7 +1,7 @@
 """The online loop: prompts -> rollout -> rewards -> reference -> credit -> update."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +40,8 @@ class Online:
     """Whether a run whose first rewards are all the same is refused."""
     moving: reference.Moving | None = None
     """How the reference follows the policy; None where it stands still."""
+    fixed: Mapping[str, reference.Fixed] = dataclasses.field(default_factory=dict)
+    """Other models that the recipe compares with, by role; the reference's is `ref`."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
@@ -71,7 +73,8 @@ def run_online(
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
     """
-    stages = _Stages(parts, plan, frozen=lora.split(params)[1])
+    compared = reference.compared(parts.recipe, parts.model, parts.fixed)
+    stages = _Stages(parts, plan, compared, frozen=lora.split(params)[1])
     memory = credit.init_memory(parts.recipe)
     with run.Run(plan, _about(parts), loggers) as journal:
         ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
@@ -95,7 +98,7 @@ def run_online(
             if step == 1:
                 stages.check_learning(state, ref.params if ref_params is None else None, rollout, rewards, batch)
             with clock.phase("update"):
-                state, learned = stages.learn(state, rollout, batch)
+                state, learned = stages.learn(state, ref.params, rollout, batch)
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
                 raise journal.stop(step, before, position, run.NOT_FINITE, ref)
@@ -117,7 +120,7 @@ class _Rewards(NamedTuple):
 class _Stages:
     """The compiled functions of the loop."""
 
-    def __init__(self, parts: Online, plan: run.Plan, *, frozen: PyTree):
+    def __init__(self, parts: Online, plan: run.Plan, compared: reference.Compared, *, frozen: PyTree):
         first = iterate.ahead(parts.data).prompts
         checks.sampling(parts.sampling)
         with process.as_one():
@@ -130,6 +133,7 @@ class _Stages:
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, temperature=temperature)
         self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
+        self._compared = compared
         learner = update.make_update(
             model,
             parts.recipe,
@@ -137,6 +141,7 @@ class _Stages:
             micro_batches=plan.micro_batches,
             temperature=temperature,
             memory=credit.init_memory(parts.recipe),
+            fixed=compared.models,
         )
         self._update = capacity.checked("the update", learner)
 
@@ -178,12 +183,13 @@ class _Stages:
         return jax.block_until_ready((batch, memory))
 
     def learn(
-        self, state: types.TrainState, rollout: types.Rollout, batch: Any
+        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, batch: Any
     ) -> tuple[types.TrainState, dict[str, float]]:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last."""
         values: dict[str, float] = {}
+        fixed = self._compared.params(ref_params)
         for _ in range(self._parts.updates_per_rollout):
-            state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen)
+            state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)
             values = {name: float(x) for name, x in numbers.items()}
             if not values["finite"]:
                 break

@@ -1,14 +1,15 @@
-"""The reference, frozen or moving, and the pass that scores given completions under fixed parameters."""
+"""The reference, frozen or moving, other fixed models, and the pass that scores completions under fixed parameters."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import comparison, types
 from posttrain_jax.models import lora
 from posttrain_jax.train import update
 
@@ -18,15 +19,65 @@ def copy(params: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, params)
 
 
-def make_score(model: update.Model, *, temperature: float = 1.0) -> Callable[..., types.TokenStats]:
-    """`score(params, groups, kept_ids=None) -> TokenStats`, jitted: old, reference or teacher statistics of a batch.
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """A model that the policy is compared with and that is not trained: a teacher of any width, on the same mesh."""
+
+    model: update.Model
+    params: PyTree
+
+
+class Compared(NamedTuple):
+    """The fixed models of the update, by role."""
+
+    models: dict[str, update.Model]
+    others: dict[str, PyTree]
+    """Parameters of all but the reference."""
+
+    def params(self, ref_params: PyTree) -> dict[str, PyTree]:
+        """Parameters by role, the reference's being those of today."""
+        return {"ref": ref_params, **self.others} if self.models else {}
+
+
+def compared(recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed]) -> Compared:
+    """The reference, which is of the policy's `model`, and `fixed`, for a recipe that compares; nothing for another.
+
+    Raises:
+        ValueError: models are given and the recipe compares with none, or one lies on another mesh.
+    """
+    if not isinstance(recipe, comparison.Comparing):
+        if fixed:
+            raise ValueError(f"{type(recipe).__name__} compares with no model: leave {sorted(fixed)} out.")
+        return Compared({}, {})
+    for role, other in fixed.items():
+        if other.model.mesh != model.mesh:
+            raise ValueError(f"'{role}' lies on another mesh than the policy: build its model on the policy's.")
+    models = {"ref": model} | {role: other.model for role, other in fixed.items()}
+    return Compared(models, {role: other.params for role, other in fixed.items()})
+
+
+def make_score(
+    model: update.Model,
+    *,
+    temperature: float = 1.0,
+    comparisons: Mapping[str, comparison.Comparison] | None = None,
+    fixed: Mapping[str, update.Model] | None = None,
+) -> Callable[..., types.TokenStats]:
+    """`score(params, groups, kept_ids=None, fixed_params=None) -> TokenStats`, jitted: old, reference or teacher.
 
     Args:
+        model: of the parameters.
         temperature: what sampling divided the logits by; every role is scored at the same.
+        comparisons: divergences to compute as well, by name.
+        fixed: the models that they are from, by role; `fixed_params` are their parameters.
     """
+    others = fixed or {}
 
-    def score(params, groups, kept_ids=None):
-        return model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
+    def score(params, groups, kept_ids=None, fixed_params=None):
+        logits = {role: other.logits((fixed_params or {})[role], groups) for role, other in others.items()}
+        return model.token_stats(
+            params, groups, temperature=temperature, kept_ids=kept_ids, comparisons=comparisons, fixed=logits
+        )
 
     return jax.jit(score, out_shardings=model.row_sharding)
 

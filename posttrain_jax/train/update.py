@@ -1,8 +1,8 @@
 """The update: gradients of a recipe's loss over micro-batches, one optimizer step, global averages of the metrics."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from posttrain_jax import masked, types
+from posttrain_jax import comparison, masked, types
 from posttrain_jax.models import lora
 
 
@@ -47,8 +47,14 @@ class Model(Protocol):
         *,
         temperature: float = 1.0,
         kept_ids: Int[Array, "P G T k"] | None = None,
+        comparisons: Mapping[str, comparison.Comparison] | None = None,
+        fixed: Mapping[str, comparison.Logits] | None = None,
     ) -> types.TokenStats:
-        """Log-probabilities and entropies of the completions' tokens."""
+        """Log-probabilities and entropies of the completions' tokens, and divergences from fixed models."""
+        ...
+
+    def logits(self, params: PyTree, groups: types.Groups) -> comparison.Logits:
+        """What `token_stats` of another model is given as one of `fixed`."""
         ...
 
 
@@ -97,18 +103,33 @@ def init_state(
 
 
 def make_gradients(
-    model: Model, recipe: types.Loss, *, micro_batches: int = 1, temperature: float = 1.0
+    model: Model,
+    recipe: types.Loss,
+    *,
+    micro_batches: int = 1,
+    temperature: float = 1.0,
+    fixed: Mapping[str, Model] | None = None,
 ) -> Callable[..., tuple[PyTree, dict[str, Float[Array, ""]]]]:
-    """`gradients(params, groups, batch, kept_ids=None, frozen=None) -> (float32 gradients, metrics)`, to be jitted.
+    """`gradients(params, groups, batch, kept_ids=None, frozen=None, fixed_params=None) -> (gradients, metrics)`.
 
-    Losses add, so the gradients of the micro-batches are summed, in float32, and divided by nothing. `frozen` are the
-    parameters beside `params` that have no gradient: the base under adapters.
+    To be jitted. Losses add, so the gradients of the micro-batches are summed, in float32, and divided by nothing.
+    `frozen` are the parameters beside `params` that have no gradient: the base under adapters. `fixed` models run once
+    more here, micro-batch by micro-batch: their hidden states are never stored for a whole batch.
     """
+    others = fixed or {}
 
-    def loss_of(frozen: PyTree, params: PyTree, part: tuple) -> tuple[Float[Array, ""], dict[str, Any]]:
+    def loss_of(frozen: PyTree, fixed_params: PyTree, params: PyTree, part: tuple) -> tuple[Float[Array, ""], dict]:
         groups, batch, kept_ids = part
-        whole = lora.join(params, frozen)
-        policy = model.token_stats(whole, groups, temperature=temperature, kept_ids=kept_ids)
+        comparisons = recipe.comparisons(batch) if isinstance(recipe, comparison.Comparing) else {}
+        roles = sorted({role for one in comparisons.values() for role in one.logits} & set(others))
+        policy = model.token_stats(
+            lora.join(params, frozen),
+            groups,
+            temperature=temperature,
+            kept_ids=kept_ids,
+            comparisons=comparisons,
+            fixed={role: others[role].logits(fixed_params[role], groups) for role in roles},
+        )
         loss, metrics = recipe.loss(policy, batch)
         return loss, {name: _sum_and_count(x, batch.completion_mask) for name, x in metrics.items()}
 
@@ -130,8 +151,8 @@ def make_gradients(
 
         return lax.scan(one, zeros, parts)[0]
 
-    def gradients(params, groups, batch, kept_ids=None, frozen=None):
-        differentiate = jax.value_and_grad(functools.partial(loss_of, frozen), has_aux=True)
+    def gradients(params, groups, batch, kept_ids=None, frozen=None, fixed_params=None):
+        differentiate = jax.value_and_grad(functools.partial(loss_of, frozen, fixed_params), has_aux=True)
         (loss, sums), grads = add_up(differentiate, params, split(model, (groups, batch, kept_ids), micro_batches))
         averages = {name: total / jnp.maximum(count, 1) for name, (total, count) in sums.items()}
         tokens = jnp.sum(batch.completion_mask).astype(jnp.float32)
@@ -148,10 +169,12 @@ def make_update(
     micro_batches: int = 1,
     temperature: float = 1.0,
     memory: PyTree = (),
+    fixed: Mapping[str, Model] | None = None,
 ) -> Callable[..., tuple[types.TrainState, dict[str, Float[Array, ""]]]]:
-    """`update(state, groups, batch, kept_ids=None, frozen=None) -> (state, metrics)`, jitted.
+    """`update(state, groups, batch, kept_ids=None, frozen=None, fixed_params=None) -> (state, metrics)`, jitted.
 
-    It gives the old state's memory away. `frozen` is the base, where the state holds adapters; it is left as it is.
+    It gives the old state's memory away. `frozen` is the base, where the state holds adapters, `fixed_params` are the
+    parameters of `fixed` by role; they are left as they are.
 
     Metrics are scalars: the recipe's, averaged over all counted tokens or rows of the batch, and `loss`, `tokens`
     (counted), `grad_norm` (before clipping) and `finite`. Where loss or gradient is not finite, `finite` is 0 and the
@@ -161,17 +184,18 @@ def make_update(
         micro_batches: parts the rows are computed in, one after the other, to save memory; changes nothing else.
         temperature: what sampling divided the logits by.
         memory: like the state's.
+        fixed: the models that the recipe compares with (`comparison.Comparing`), by role.
 
     Raises:
         ValueError: rows do not split into the micro-batches on every device (when called).
     """
-    gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature)
+    gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature, fixed=fixed)
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
     whole = NamedSharding(model.mesh, Spec())
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=(shardings, whole))
-    def update(state, groups, batch, kept_ids=None, frozen=None):
-        grads, metrics = gradients(state.params, groups, batch, kept_ids, frozen)
+    def update(state, groups, batch, kept_ids=None, frozen=None, fixed_params=None):
+        grads, metrics = gradients(state.params, groups, batch, kept_ids, frozen, fixed_params)
         # optax mixes dtypes, float32 moments with bfloat16 parameters among them
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

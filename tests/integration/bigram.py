@@ -59,7 +59,7 @@ class Bigram(language_model.LanguageModel):
     def extend(self, params, cache, tokens, own=None, start=None):
         return jnp.tanh(params["embedding"][tokens]), own
 
-    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None):
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
         _, last = self.encode(params, groups.prompts, groups.prompt_lengths)
         hidden, _ = self.extend(params, None, groups.completions)
         first = jnp.broadcast_to(last[:, None, None], (*hidden.shape[:2], 1, hidden.shape[-1]))

@@ -149,7 +149,7 @@ SILENT = "{% for m in messages %}{% if m['role'] == 'user' %}a={% endif %}{% end
 class Crooked(bigram.Bigram):
     """Samples at another temperature than it scores."""
 
-    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None):
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
         return super().token_stats(params, groups, temperature=3 * temperature, kept_ids=kept_ids)
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
+from posttrain_jax import comparison
 from posttrain_jax.models import head, sharding
 
 RULES = sharding.TRAINING_RULES
 
 
 def stats(hidden, weight, targets, kept=None, *, mesh, temperature=1.0, chunk=4):
-    return head.token_stats(
-        hidden, weight, targets, temperature=temperature, mesh=mesh, rules=RULES, chunk=chunk, kept_ids=kept
-    )
+    logits, layout = comparison.Logits(hidden, weight), head.Layout(mesh, RULES, chunk)
+    found = head.token_stats(logits, targets, layout, temperature=temperature, kept_ids=kept)
+    return found.logps, found.entropy
 
 
 def naive(hidden, weight, targets, kept=None, *, temperature=1.0):

@@ -68,7 +68,11 @@ class Toy:
             lambda x: jax.device_put(random.normal(size=x.shape).astype(x.dtype), x.sharding), self.abstract_params()
         )
 
-    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None):
+    def logits(self, params, groups):
+        raise AssertionError("nothing is compared with the toy.")
+
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
+        assert not comparisons
         hidden = params["embedding"][groups.prompts[:, 0]]
         for query, norm in zip(params["blocks"]["query"], params["blocks"]["attention_norm"], strict=True):
             hidden = hidden + jnp.tanh(hidden @ query) * norm[None]
