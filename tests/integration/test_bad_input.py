@@ -262,7 +262,15 @@ BEFORE = {
     ),
     "a model of another kind": (
         lambda w: folder_of_model(w, lambda t: None, model_type="mamba"),
-        r"mamba",
+        r"model_type 'mamba' is not supported; use a model of type",
+    ),
+    "a model config from another version": (
+        lambda w: folder_of_model(w, lambda t: None, clever_attention=True),
+        r"config.json of this qwen3 model holds clever_attention = True, which would not be computed; remove the key",
+    ),
+    "a model config that says too little": (
+        lambda w: folder_of_model(w, lambda t: None, hidden_size=None),
+        r"config.json does not say hidden_size; add what the model was trained with",
     ),
     "a tokenizer without EOS": (without_eos, r"The tokenizer has no EOS token; set eos_token in its tokenizer_config"),
     "double BOS in the data": (
