@@ -15,22 +15,23 @@ import subprocess
 import sys
 import time
 
-FLAGS = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
-os.environ["JAX_PLATFORMS"] = "cpu"
+if __name__ == "__main__":
+    FLAGS = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+    os.environ["JAX_PLATFORMS"] = "cpu"
 
-import bigram  # noqa: E402
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import bigram
+import jax
+import numpy as np
 
-from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, prompts  # noqa: E402
-from posttrain_jax.models import sharding, vocabulary  # noqa: E402
-from posttrain_jax.recipes.likelihood import sft  # noqa: E402
-from posttrain_jax.recipes.policy import grpo  # noqa: E402
-from posttrain_jax.recipes.preference import dpo  # noqa: E402
-from posttrain_jax.rewards import combine, pool  # noqa: E402
-from posttrain_jax.rollout import sample  # noqa: E402
-from posttrain_jax.train import metrics, offline, online, optimizer, run  # noqa: E402
+from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, prompts
+from posttrain_jax.models import sharding, vocabulary
+from posttrain_jax.recipes.likelihood import sft
+from posttrain_jax.recipes.policy import grpo
+from posttrain_jax.recipes.preference import dpo
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import metrics, offline, online, optimizer, run
 
 METHODS = ("sft", "dpo", "grpo")
 WORDS = vocabulary.characters("abcd=")

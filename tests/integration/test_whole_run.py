@@ -54,6 +54,15 @@ def whole(model, start, tmp_path_factory):
     return plan, offline.run_offline(parts(model), plan, start)
 
 
+@pytest.fixture
+def heard():
+    """SIGINT raises KeyboardInterrupt, also where the shell that started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_that_is_told_to_end_saves_and_goes_on_bit_for_bit(tmp_path, model, start, whole, capfd, number, status):
     def told_at_two(params, step):
