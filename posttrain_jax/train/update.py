@@ -147,7 +147,8 @@ def make_gradients(
         zeros = widen(jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes))
 
         def one(total, part):
-            return jax.tree.map(jnp.add, total, widen(differentiate(params, part))), None
+            # Without the barrier XLA's TPU compiler tries to move sums over devices behind the loop, and fails at it.
+            return jax.tree.map(jnp.add, total, widen(lax.optimization_barrier(differentiate(params, part)))), None
 
         return lax.scan(one, zeros, parts)[0]
 
