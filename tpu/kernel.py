@@ -20,7 +20,7 @@ def masks(prompt: int, group: int, length: int, window: int | None) -> list[tupl
 def seen_blocks(mask: splash.TreeMask, block: int) -> int:
     """Blocks in which any query sees any key: the kernels run no others."""
     queries, keys = (range(0, size, block) for size in mask.shape)
-    return sum(mask[slice(q, q + block), slice(k, k + block)].any() for q in queries for k in keys)
+    return sum(bool(mask[slice(q, q + block), slice(k, k + block)].any()) for q in queries for k in keys)
 
 
 def count(program: hlo.Program, possible: Sequence[tuple[splash.TreeMask, int]]) -> tuple[float, float, int]:

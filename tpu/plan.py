@@ -115,7 +115,7 @@ def measure(name: str, lowered: jax.stages.Lowered, possible) -> report.Phase:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return report.Phase(name, time.monotonic() - begin, None, None, (0.0, 0.0, 0))
-    program = hlo.parse(compiled.as_text())
+    program = hlo.parse(compiled.as_text() or "")
     seconds, memory = time.monotonic() - begin, compiled.memory_analysis()
     return report.Phase(name, seconds, memory, work.count(program), kernel.count(program, possible))
 
