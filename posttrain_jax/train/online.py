@@ -98,7 +98,7 @@ def run_online(
             if step == 1:
                 stages.check_learning(state, ref.params if ref_params is None else None, rollout, rewards, batch)
             with clock.phase("update"):
-                state, learned = stages.learn(state, ref.params, rollout, batch)
+                state, learned = stages.learn(state, ref.params, rollout, rewards, batch)
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
                 raise journal.stop(step, before, position, run.NOT_FINITE, ref)
@@ -183,12 +183,20 @@ class _Stages:
         return jax.block_until_ready((batch, memory))
 
     def learn(
-        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, batch: Any
+        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: "_Rewards", batch: Any
     ) -> tuple[types.TrainState, dict[str, float]]:
-        """All updates on a rollout, up to one that is not finite, and the numbers of the last."""
+        """All updates on a rollout, up to one that is not finite, and the numbers of the last.
+
+        A recipe that looks at the policy credits anew before each: with what it remembered before the rollout.
+        """
         values: dict[str, float] = {}
         fixed = self._compared.params(ref_params)
-        for _ in range(self._parts.updates_per_rollout):
+        for number in range(self._parts.updates_per_rollout):
+            if number > 0 and isinstance(self._parts.recipe, types.InformedOnline):
+                whole = dataclasses.replace(state, params=self._whole(state))
+                anew, _ = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns)
+                same = isinstance(anew, types.PolicyBatch)
+                batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew
             state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)
             values = {name: float(x) for name, x in numbers.items()}
             if not values["finite"]:

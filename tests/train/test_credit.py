@@ -64,6 +64,19 @@ class Baseline:
         return jnp.sum(-batch.token_weights * batch.advantages * policy.logps), {"advantage": batch.advantages[:, :, 0]}
 
 
+@dataclasses.dataclass(frozen=True)
+class Watching(Baseline):
+    """`Baseline`, which reports how far the policy has moved from the sampler when it is credited."""
+
+    def credit(self, rollout, rewards, columns, lookup, memory):
+        batch, memory = Baseline.credit(self, rollout, rewards, columns, lookup, memory)
+        moved = jnp.abs(lookup.policy(rollout.groups).logps - rollout.sampler.logps)
+        return dataclasses.replace(batch, extra={"moved": moved}), memory
+
+    def loss(self, policy, batch):
+        return Baseline.loss(self, policy, batch)[0], batch.extra
+
+
 @pytest.fixture(scope="module")
 def model(tiny):
     return tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
@@ -137,6 +150,13 @@ def test_a_preference_recipe_learns_from_its_own_rollouts(tmp_path, model, start
     assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert lines[0]["margin"] == pytest.approx(0, abs=1e-6)
     assert lines[-1]["chosen_reward"] != 0
+
+
+def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout_once(tmp_path, model, start):
+    parts = dataclasses.replace(sampled(model), recipe=Watching(), updates_per_rollout=2)
+    state = online.run_online(parts, run.Plan(tmp_path, steps=1), start)
+    assert metrics.read(tmp_path / "metrics.jsonl")[-1]["moved"] > 1e-4
+    assert float(state.memory.count) == 16
 
 
 def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):
