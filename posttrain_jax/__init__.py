@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.smoothed_dpo import SmoothedDPO
     from posttrain_jax.recipes.preference.sppo import SPPO
     from posttrain_jax.recipes.preference.t_reg import TREG
+    from posttrain_jax.recipes.preference.t_reg_simpo import TREGSimPO
     from posttrain_jax.recipes.preference.tgdpo import TGDPO
     from posttrain_jax.recipes.preference.trpa import TRPA
     from posttrain_jax.recipes.preference.wpo import WPO
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "TREGSimPO": "recipes.preference.t_reg_simpo",
     "RTO": "recipes.policy.rto",
     "TRPA": "recipes.preference.trpa",
     "GRAO": "recipes.policy.grao",
@@ -326,6 +328,7 @@ __all__ = [
     "ScaleRL",
     "SimPO",
     "SmoothedDPO",
+    "TREGSimPO",
     "TokenStats",
     "TrainState",
     "TwoSidedGRPO",

@@ -23,7 +23,8 @@ def attach(
     Args:
         rows: encoded.
         name: of the column.
-        values: one for each row, all of one shape: a number, one for each completion, `prompt` or `of_tokens`.
+        values: one for each row, all of one shape: a number, one for each completion, `prompt` (or one for each
+            completion, stacked) or `of_tokens`.
 
     Raises:
         ValueError: there are not as many values as rows, or their shapes differ.

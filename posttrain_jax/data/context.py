@@ -9,9 +9,10 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
+from posttrain_jax.data import column, fields
 from posttrain_jax.data import encode as encoding
-from posttrain_jax.data import fields
 
 RATIONALE = """{prompt}
 
@@ -80,3 +81,27 @@ def with_rationale(
     pair = [(prompt, tokenizer.render_completion(text)) for text in (preference.chosen, preference.rejected)]
     why = tokenizer.render_completion(rationale) if rationale.strip() else []
     return join(index, [*pair, (tokenizer.render_prompt(asked), why)])
+
+
+def contrast(
+    preference: fields.Preference, tokenizer: encoding.Tokenizer, *, width: int
+) -> tuple[Float[np.ndarray, "K S"], Float[np.ndarray, "K S"]]:
+    """T-REG's columns `better_prompt` and `worse_prompt` of a pair: BETTER and WORSE about each completion.
+
+    Args:
+        preference: with a prompt of text.
+        tokenizer: of the model.
+        width: of the columns, in tokens.
+
+    Raises:
+        ValueError: the prompt is not text, or a prompt does not go into the column.
+    """
+    prompt = preference.prompt
+    if not isinstance(prompt, str):
+        raise ValueError("prompts about an answer are made from text: render the messages first.")
+
+    def one(template: str) -> Float[np.ndarray, "K S"]:
+        asked = (template.format(prompt=prompt, completion=text) for text in (preference.chosen, preference.rejected))
+        return np.stack([column.prompt(tokenizer.render_prompt(text), width) for text in asked])
+
+    return one(BETTER), one(WORSE)

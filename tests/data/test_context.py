@@ -2,7 +2,7 @@ import fake_tokenizer as fake
 import numpy as np
 import pytest
 
-from posttrain_jax.data import batch, context, encode, fields
+from posttrain_jax.data import batch, column, context, encode, fields
 
 
 def test_what_prompts_share_is_encoded_once_and_the_rest_is_not_learned():
@@ -46,6 +46,18 @@ def test_contrasts_differ_in_what_they_ask_for():
     better, worse = (text.format(prompt="p", completion="c") for text in (context.BETTER, context.WORSE))
     assert better.startswith("p\n\nAnswer: c")
     assert better.replace("more", "less").replace("better", "worse") == worse
+
+
+def test_contrasts_are_about_each_completion():
+    words = fake.Characters()
+    better, worse = context.contrast(fields.Preference("p", "good", "bad"), words, width=200)
+    assert better.shape == worse.shape == (2, 200)
+    assert words.decode(column.ids(better[0]).tolist()) == context.BETTER.format(prompt="p", completion="good")
+    assert words.decode(column.ids(worse[1]).tolist()) == context.WORSE.format(prompt="p", completion="bad")
+    with pytest.raises(ValueError, match="column of 9"):
+        context.contrast(fields.Preference("p", "good", "bad"), words, width=9)
+    with pytest.raises(ValueError, match="render the messages"):
+        context.contrast(fields.Preference([{"role": "user", "content": "x"}], "a", "b"), words, width=9)
 
 
 def test_what_cannot_be_joined_is_refused():

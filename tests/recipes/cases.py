@@ -129,8 +129,8 @@ def informed(recipe, data):
         "winners": rewards,
         "guide_logps": data.old.logps,
         "short_prompt": prompts,
-        "better_prompt": prompts,
-        "worse_prompt": prompts,
+        "better_prompt": jnp.zeros(data.groups.completions.shape),
+        "worse_prompt": jnp.zeros(data.groups.completions.shape),
     }
     lookup = types.Lookup(lambda groups: data.policy, lambda groups: data.ref, jax.random.key(0))
     return recipe.credit(data.groups, columns, lookup, recipe.init_memory())[0]

@@ -53,4 +53,5 @@ CASES = {
     "in_context_ranking_po": cases.Case(pt.InContextRankingPO(), cases.informed),
     "lcpo": cases.Case(pt.LCPO(pt.CPO()), cases.informed, group_size=2),
     "trpa": cases.Case(pt.TRPA(best=0.5), cases.online, flat_groups_rest=False, spans_rows=False),
+    "t_reg_simpo": cases.Case(pt.TREGSimPO(), cases.informed, group_size=2),
 }

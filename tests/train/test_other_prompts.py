@@ -7,8 +7,8 @@ import pytest
 
 from posttrain_jax.data import batch, column, context, encode, iterate
 from posttrain_jax.models import vocabulary
-from posttrain_jax.recipes.preference import longpo
-from posttrain_jax.train import metrics, offline, optimizer, reference, run
+from posttrain_jax.recipes.preference import longpo, t_reg
+from posttrain_jax.train import credit, metrics, offline, optimizer, reference, run, update
 
 WORDS = vocabulary.characters("abcd=")
 ADAM = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-3)))
@@ -60,3 +60,35 @@ def test_the_reference_answers_a_short_prompt_in_the_loop(model, start, tmp_path
     first, second = metrics.read(tmp_path / "metrics.jsonl")[-2:]
     assert second["loss"] < first["loss"]
     assert abs(first["margin"]) > 0  # the policy read another prompt than the reference
+
+
+def test_the_reference_answers_a_prompt_for_every_completion(tiny):
+    model = tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+    params = model.init(jax.random.key(1))
+    texts = [("ab=", "c", "db"), ("d=", "aa", "b")]
+    rows = [
+        encode.TokenRow(np.asarray(ids(x), np.int32), tuple(np.asarray(ids(y)[1:], np.int32) for y in answers), index)
+        for index, (x, *answers) in enumerate(texts)
+    ]
+    asked = {"better_prompt": [["a", "bc="], ["c=", "dd"]], "worse_prompt": [["b", "b"], ["=", "cab"]]}
+    for name, prompts in asked.items():
+        rows = column.attach(rows, name, [np.stack([column.prompt(ids(text), 5) for text in own]) for own in prompts])
+    host = batch.Pad([batch.Bucket(4, 2)], WORDS.pad_id, 2)(rows, slice(0, 2))
+    groups = host.to_device(lambda x: jax.device_put(x, model.row_sharding))
+    columns = {name: jax.device_put(x, model.row_sharding) for name, x in host.columns.items()}
+    score = reference.make_score(model)
+    give = credit.make_offline(model, t_reg.TREG(), score)
+    state = update.init_state(model, ADAM, jax.random.key(0), params=params)
+    got = give(state, params, groups, columns)[0].extra["token_rewards"]
+
+    def alone(name):
+        pairs = [
+            pair for row, own in zip(rows, asked[name], strict=True) for pair in zip(own, row.completions, strict=True)
+        ]
+        flat = [encode.TokenRow(np.asarray(ids(text), np.int32), (answer,), 0) for text, answer in pairs]
+        separate = batch.Pad([batch.Bucket(5, 2)], WORDS.pad_id, 1)(flat, slice(0, 4))
+        return score(params, separate.to_device(lambda x: jax.device_put(x, model.row_sharding))).logps.reshape(2, 2, 2)
+
+    expected = t_reg.token_rewards(alone("better_prompt"), alone("worse_prompt"))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert jnp.abs(got).max() > 0.01

@@ -4,14 +4,15 @@
     r_t = sigmoid(log pi_ref(y_t|x_better) - log pi_ref(y_t|x_worse)) - 1/2
 
 The reference itself says which tokens are good: x_better and x_worse show it the answer and ask to rewrite it better or
-worse (`data/contrast.py`); they are the columns `better_prompt` and `worse_prompt`. r_t has no gradient and carries the
-sign, so that the sum runs over chosen and rejected alike; where it is negative nothing bounds the push. The weight
-sigmoid(-m) is that of DPO's gradient, without gradient itself, and fades as the margin grows: with 1 in its place most
-of the gain is lost. alpha = 0, or equal prompts, is DPO.
+worse (`context.contrast`); they are the columns `better_prompt` and `worse_prompt`, a prompt for every completion. r_t
+has no gradient and carries the sign, so that the sum runs over chosen and rejected alike; where it is negative nothing
+bounds the push. The weight sigmoid(-m) is that of DPO's gradient, without gradient itself, and fades as the margin
+grows: with 1 in its place most of the gain is lost. alpha = 0, or equal prompts, is DPO.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +48,9 @@ class TREG:
     def credit(
         self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
     ) -> tuple[types.PreferenceBatch, tuple[()]]:
-        """Every pair counts alike; token rewards from three passes of the reference."""
+        """Every pair counts alike; token rewards from two passes of the reference more."""
         batch = pair.credit(self, groups, lookup.ref(groups).logps)
-        better, worse = (
-            lookup.ref(column.with_prompts(self, columns, name, groups)).logps
-            for name in ("better_prompt", "worse_prompt")
-        )
-        return dataclasses.replace(batch, extra={"token_rewards": token_rewards(better, worse)}), memory
+        return dataclasses.replace(batch, extra={"token_rewards": ask(self, groups, columns, lookup)}), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
@@ -63,6 +60,15 @@ class TREG:
         fading = jax.lax.stop_gradient(jax.nn.sigmoid(rejected - chosen))
         losses = link.logistic(chosen - rejected) - self.regularization * fading * pushed
         return jnp.sum(batch.pair_weights * losses), pair.report(chosen, rejected)
+
+
+def ask(recipe: Any, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup) -> Float[Array, "P K T"]:
+    """The `token_rewards` of two passes of the reference."""
+    better, worse = (
+        lookup.ref(column.apart(recipe, columns, name, groups)).logps.reshape(groups.completion_mask.shape)
+        for name in ("better_prompt", "worse_prompt")
+    )
+    return token_rewards(better, worse)
 
 
 def token_rewards(better_logps: Float[Array, "P K T"], worse_logps: Float[Array, "P K T"]) -> Float[Array, "P K T"]:

@@ -2,15 +2,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import MASK, POLICY, REF, groups, stats
+from canonical_pair import GROUPS, MASK, POLICY, REF, groups, stats
 from canonical_pair import step as plain_step
 from lookups import credit, step
 
-from posttrain_jax.recipes.preference import t_reg
+from posttrain_jax.recipes.preference import column, t_reg
 from posttrain_jax.recipes.preference.dpo import DPO
 from posttrain_jax.recipes.preference.t_reg import TREG
 
-COLUMNS = {"better_prompt": jnp.array([[1.0]]), "worse_prompt": jnp.array([[2.0]])}
+COLUMNS = {"better_prompt": jnp.array([[[1.0], [3.0]]]), "worse_prompt": jnp.array([[[2.0], [3.0]]])}
 CONTRAST = {1: REF.at[0, :, 0].add(0.5), 2: REF.at[0, :, 1].add(0.1)}
 REWARDS = jnp.zeros((1, 2, 7)).at[0, :, :2].set(jnp.array([0.122459, -0.024979]))
 
@@ -65,7 +65,18 @@ def test_token_rewards_have_no_gradient():
 
 def test_what_is_missing_or_meaningless_is_refused():
     with pytest.raises(ValueError, match="'worse_prompt'"):
-        step(TREG(), {"better_prompt": jnp.array([[1.0]])})
+        step(TREG(), {"better_prompt": COLUMNS["better_prompt"]})
+    with pytest.raises(ValueError, match="every completion"):
+        step(TREG(), {"better_prompt": jnp.zeros((1, 1)), "worse_prompt": jnp.zeros((1, 1))})
     for wrong in ({"beta": 0.0}, {"regularization": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             TREG(**wrong)
+
+
+def test_each_completion_stands_after_a_prompt_of_its_own():
+    columns = {"prompts": jnp.array([[[5.0, 6.0, -1.0], [7.0, -1.0, -1.0]]])}
+    got = column.apart(TREG(), columns, "prompts", GROUPS)
+    np.testing.assert_array_equal(got.prompts, [[5, 6, 0], [7, 0, 0]])
+    np.testing.assert_array_equal(got.prompt_lengths, [2, 1])
+    np.testing.assert_array_equal(got.completion_mask, MASK.reshape(2, 1, 7))
+    np.testing.assert_array_equal(got.completion_lengths, [[5], [7]])
