@@ -14,12 +14,12 @@ import numpy as np
 import tyro
 
 import posttrain_jax as pt
-from posttrain_jax.losses import divergence_score, tilting
+from posttrain_jax.losses import generator, tilting
 
 RECIPES = [pt.DPO(), pt.RobustDPO(label_noise=0.2), pt.DPO(label_noise=0.2), pt.IPO(), pt.HingeDPO(), pt.SLiCHF()]
 RECIPES += [pt.SimPO(), pt.CPO(), pt.ORPO(), pt.AlphaPO(), pt.ChiPO(), pt.EXO(), pt.NCA(), pt.DPOP(), pt.BCOPair()]
 RECIPES += [pt.AnchoredPOZero(), pt.AnchoredPODown(), pt.DiscoPOP(), pt.NLLRegularizedDPO(), pt.ReferenceClippedDPO()]
-RECIPES += [pt.FDPO(divergence_score.JensenShannon()), pt.SPPO(), pt.AOTPaired(), pt.AOTUnpaired()]
+RECIPES += [pt.FDPO(generator.jensen_shannon()), pt.SPPO(), pt.AOTPaired(), pt.AOTUnpaired()]
 RECIPES += [pt.BetaDPO(), pt.OffsetDPO()]
 
 
@@ -59,8 +59,8 @@ def curves(recipe, config: Config) -> np.ndarray:
 
 
 def unit(recipe):
-    """The recipe with beta 1, which suits rewards of deviation 1, where it has a beta."""
-    return dataclasses.replace(recipe, beta=1.0) if "beta" in vars(recipe) else recipe
+    """The recipe with beta 1, which suits rewards of deviation 1, where it has one; f-DPO 2: its JS is twice ours."""
+    return dataclasses.replace(recipe, beta=1.0 + isinstance(recipe, pt.FDPO)) if "beta" in vars(recipe) else recipe
 
 
 def title(recipe) -> str:

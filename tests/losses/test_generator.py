@@ -204,3 +204,62 @@ def test_shares_that_mix_nothing_are_refused(make, share):
 def test_orders_that_are_no_divergence_are_refused(make, order):
     with pytest.raises(ValueError, match="order"):
         make(order)
+
+
+@EACH
+def test_scores_of_far_ratios_stay_finite(one):
+    """In float32, as the scores of f-DPO: f'(exp(a)) and its slope."""
+    far = jnp.asarray([-1000.0, -50.0, 50.0, 1000.0], jnp.float32)
+    values, slopes = jax.vmap(jax.value_and_grad(one.derivative))(far)
+    assert values.dtype == jnp.float32
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
+
+
+def test_power_has_every_shape():
+    x = jnp.asarray([1.0, -1.0])
+    np.testing.assert_allclose(generator.power(x, alpha=0.0), x)
+    np.testing.assert_allclose(generator.power(x, alpha=-1.0), jnp.exp(x) - 1, rtol=1e-6)
+    np.testing.assert_allclose(generator.power(x, alpha=2.0), (1 - jnp.exp(-2 * x)) / 2, rtol=1e-6)
+
+
+PI, REF, OLD = (
+    np.exp(x) / np.exp(x).sum()
+    for x in (np.array(y) for y in ([0.5, -0.2, 0.1, -0.7], [0, 0.4, -0.3, 0.2], [0.2, 0.1, 0, -0.4]))
+)
+
+
+@EACH
+def test_sampled_values_losses_and_rewards_have_the_value_and_gradient_of_the_divergence(one):
+    """In expectation over the four tokens, sampled by the policy itself and by an older one."""
+    z, ref, old = (jnp.log(jnp.asarray(x)) for x in (PI, REF, OLD))
+    value, gradient = jax.value_and_grad(lambda z: divergence.exact(one, jax.nn.log_softmax(z), ref))(z)
+    np.testing.assert_allclose(jnp.sum(PI * divergence.sampled_value(one, z, ref)), value, rtol=1e-9)
+
+    def on_policy(z):
+        return jnp.sum(PI * divergence.sampled_loss(one, jax.nn.log_softmax(z), ref))
+
+    def off_policy(z):
+        logps = jax.nn.log_softmax(z)
+        return jnp.sum(OLD * divergence.sampled_loss(one, logps, ref, logps - old))
+
+    for estimate in (on_policy, off_policy):
+        ours = jax.value_and_grad(estimate)(z)
+        np.testing.assert_allclose(ours[0], value, rtol=1e-9)
+        np.testing.assert_allclose(ours[1], gradient, rtol=1e-9, atol=1e-12)
+    reward = divergence.sampled_reward(one, z, ref)
+    scored = jax.grad(lambda z: jnp.sum(PI * reward * jax.nn.log_softmax(z)))(z)
+    np.testing.assert_allclose(scored, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_the_golden_position():
+    z, ref = jnp.log(jnp.asarray(PI)), jnp.log(jnp.asarray(REF))
+    kl = generator.ReverseKL()
+    np.testing.assert_allclose(
+        [exact(kl, PI, REF), exact(generator.ForwardKL(), PI, REF)], [0.1710346, 0.1786113], 1e-6
+    )
+    np.testing.assert_allclose(exact(power.ChiSquared(), PI, REF), 0.349849, atol=6e-7)
+    gradient = jax.grad(lambda z: jnp.sum(PI * divergence.sampled_loss(kl, jax.nn.log_softmax(z), ref)))(z)
+    np.testing.assert_allclose(gradient, [0.169900, -0.136952, 0.086728, -0.119676], atol=6e-7)
+    np.testing.assert_allclose(divergence.sampled_value(kl, z, ref), divergence.k3_loss(z, ref), rtol=1e-9)
+    np.testing.assert_allclose(divergence.sampled_reward(kl, z, ref), divergence.k1_value(z, ref), rtol=1e-9)

@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import divergence_score
+from posttrain_jax.losses import generator
 
 CASES = {
     "sft": cases.Case(pt.SFT(), cases.offline),
@@ -21,7 +21,7 @@ CASES = {
     "length_regularized_dpo": cases.Case(pt.LengthRegularizedDPO(), cases.offline, group_size=2),
     "dpop": cases.Case(pt.DPOP(), cases.offline, group_size=2),
     "chi_po": cases.Case(pt.ChiPO(max_reward=1.0), cases.offline, group_size=2),
-    "f_dpo": cases.Case(pt.FDPO(divergence_score.JensenShannon()), cases.offline, group_size=2),
+    "f_dpo": cases.Case(pt.FDPO(generator.jensen_shannon()), cases.offline, group_size=2),
     "exo": cases.Case(pt.EXO(), cases.offline, group_size=2),
     "nca": cases.Case(pt.NCA(), cases.offline, group_size=2),
     "length_normalized_dpo": cases.Case(pt.LengthNormalizedDPO(), cases.offline, group_size=2),

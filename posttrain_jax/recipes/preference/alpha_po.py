@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
-from posttrain_jax.losses import divergence_score, link
+from posttrain_jax.losses import generator, link
 from posttrain_jax.recipes.preference import pair, setting
 
 
@@ -45,6 +45,6 @@ class AlphaPO:
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         means = pair.logp_means(policy.logps, batch)
-        chosen, rejected = (self.beta * divergence_score.power(mean, alpha=self.alpha) for mean in means)
+        chosen, rejected = (self.beta * generator.power(mean, alpha=self.alpha) for mean in means)
         losses = link.logistic(chosen - rejected - self.target_margin)
         return jnp.sum(batch.pair_weights * losses), pair.report(chosen, rejected)

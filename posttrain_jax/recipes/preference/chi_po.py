@@ -3,7 +3,7 @@
     L = -log sigmoid(clip(beta [s(a_w) - s(a_l)], -2 R, 2 R)),   s(a) = exp(a) + a,   a = log pi(y)/pi_ref(y)
 
 DPO under chi^2 + KL in the place of KL: leaving the reference far behind costs more. The optimum is
-pi_ref W(exp((r - Z) / beta)), with Lambert's W. Without the clip it is `FDPO(divergence_score.ChiSquaredKL())`. Pairs
+pi_ref W(exp((r - Z) / beta)), with Lambert's W. Without the clip it is `FDPO(power.ChiSquaredKL())`. Pairs
 beyond the clip have no gradient, nor has exp(a) beyond a = 20.
 """
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
-from posttrain_jax.losses import divergence_score, link
+from posttrain_jax.losses import link, power
 from posttrain_jax.recipes.preference import pair, setting
 
 
@@ -42,7 +42,7 @@ class ChiPO:
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
-        score = divergence_score.ChiSquaredKL()
+        score = power.ChiSquaredKL().derivative
         chosen, rejected = (self.beta * score(a) for a in pair.log_ratio_sums(self, policy, batch))
         margins = chosen - rejected
         if self.max_reward is not None:

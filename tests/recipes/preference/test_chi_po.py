@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from canonical_pair import check, check_at_reference, check_same, step
 
-from posttrain_jax.losses import divergence_score
+from posttrain_jax.losses import power
 from posttrain_jax.recipes.preference.chi_po import ChiPO
 from posttrain_jax.recipes.preference.f_dpo import FDPO
 
@@ -13,7 +13,7 @@ def test_canonical_pair():
 
 
 def test_without_clip_it_is_f_dpo():
-    check_same(ChiPO(beta=0.1), FDPO(divergence_score.ChiSquaredKL(), beta=0.1))
+    check_same(ChiPO(beta=0.1), FDPO(power.ChiSquaredKL(), beta=0.1))
     check_same(ChiPO(beta=0.1, max_reward=1e3), ChiPO(beta=0.1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from canonical_pair import groups, stats
 
-from posttrain_jax.losses import divergence_score
+from posttrain_jax.losses import power
 from posttrain_jax.recipes.preference.chi_po import ChiPO
 from posttrain_jax.recipes.preference.dpo import DPO
 from posttrain_jax.recipes.preference.f_dpo import FDPO
@@ -87,7 +87,7 @@ def test_robust_dpo_finds_it_through_flipped_labels_and_cdpo_does_not():
 
 
 def test_f_dpo_finds_the_optimum_under_its_divergence():
-    check(FDPO(divergence_score.Alpha(0.5), beta=BETA), normalised(inverse(lambda a: 2 - 2 * np.exp(-a / 2))))
+    check(FDPO(power.Alpha(0.5), beta=BETA), normalised(inverse(lambda a: 2 - 2 * np.exp(-a / 2))))
 
 
 def test_chi_po_finds_lamberts_function_of_the_reward():

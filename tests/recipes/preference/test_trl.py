@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from canonical_pair import credit, groups, stats
 
-from posttrain_jax.losses import divergence_score
+from posttrain_jax.losses import generator, power
 from posttrain_jax.recipes.preference.alpha_po import AlphaPO
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
@@ -36,8 +36,8 @@ POLICY, REF = (jnp.asarray(LOGPS[rows].T[:, :, None]) for rows in ([0, 1], [2, 3
 RECIPES = {
     "dpo": DPO(beta=0.5),
     "cdpo": DPO(beta=0.5, label_noise=0.1),
-    "f_dpo_alpha": FDPO(divergence_score.Alpha(0.5), beta=0.5),
-    "f_dpo_js": FDPO(divergence_score.JensenShannon(), beta=0.5),
+    "f_dpo_alpha": FDPO(power.Alpha(0.5), beta=0.5),
+    "f_dpo_js": FDPO(generator.jensen_shannon(), beta=1.0),
     "robust_dpo": RobustDPO(beta=0.5, label_noise=0.1),
     "exo": EXO(beta=0.5, label_noise=0.01),
     "hinge_dpo": HingeDPO(beta=0.5),
