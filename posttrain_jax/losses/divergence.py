@@ -11,12 +11,17 @@ Log-ratios of sampled tokens are held within `ratio.LIMIT`.
 Source: Schulman 2020 (joschu.net/blog/kl-approx.html); gradients: Tang and Munos 2025 (arXiv:2506.09477).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import comparison
 from posttrain_jax.losses import ratio
+
+Penalty = Callable[[Float[Array, "*shape"], Float[Array, "*shape"]], Float[Array, "*shape"]]
+"""From log-probabilities of policy and reference to what is minimised: `k2_loss`, `k3_loss`, ..."""
 
 NOTHING = -1e30
 """The log-probability of an impossible entry: finite, so that 0 log 0 is 0."""
@@ -138,3 +143,19 @@ def absolute_loss(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape
     """|d|: holds every token back alike; its gradient is 0 where policy and reference agree exactly."""
     d = logps - jax.lax.stop_gradient(ref_logps)
     return d * jax.lax.stop_gradient(jnp.sign(d))  # jnp.abs has the gradient 1 at 0
+
+
+def check_penalty(penalty: Penalty) -> None:
+    """Refuse estimators that hold nothing when they are minimised, k1 first of all.
+
+    Raises:
+        ValueError: the gradient by the log-probability does not hang on the reference: it is 0, or in expectation is.
+    """
+    if penalty in (k2_loss, k3_loss, k3_straight_through_loss, absolute_loss):
+        return
+    near, far = jax.vmap(jax.grad(penalty), (None, 0))(jnp.float32(-1.0), jnp.array([-1.0, -3.0]))
+    if near == far:
+        raise ValueError(
+            f"as a loss {penalty} has the gradient {float(near):g} of the log-probability whatever the reference is,"
+            " which is 0 in expectation (k1): take k2_loss or k3_loss, or put it into the reward as RLOO does."
+        )

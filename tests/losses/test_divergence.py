@@ -1,9 +1,13 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import worked_numbers as fx
 
-from posttrain_jax.losses import divergence, ratio, weight
+from posttrain_jax.losses import divergence, generator, ratio, weight
+from posttrain_jax.recipes.policy import grpo
 
 
 def mean(values, weigh=weight.token_mean):
@@ -79,3 +83,20 @@ def test_absolute():
     value, gradient = jax.value_and_grad(lambda x: divergence.absolute_loss(x, ref).sum())(logps)
     np.testing.assert_allclose(value, 1.5, rtol=1e-6)
     np.testing.assert_array_equal(gradient, [1, -1, 0])
+
+
+@pytest.mark.parametrize("penalty", [divergence.k1_value, lambda logps, ref: logps - ref, lambda logps, ref: 0 * logps])
+def test_k1_as_a_loss_is_refused_with_the_reason(penalty):
+    with pytest.raises(ValueError, match="0 in expectation"):
+        divergence.check_penalty(penalty)
+    with pytest.raises(ValueError, match="0 in expectation"):
+        grpo.GRPO(penalty=penalty)
+
+
+def test_penalties_that_hold_are_taken():
+    for penalty in (
+        divergence.k2_loss,
+        divergence.k3_straight_through_loss,
+        functools.partial(divergence.sampled_loss, generator.ReverseKL()),
+    ):
+        divergence.check_penalty(penalty)

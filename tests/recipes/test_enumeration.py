@@ -92,10 +92,11 @@ def test_ragged_lengths_bend_the_standardised_gradient(recipe):
     assert cosine(-got, reward_gradient(RAGGED, table, rewards)) < 0.999
 
 
-def test_the_penalty_of_grpo_is_the_forward_divergence_of_each_token():
+@pytest.mark.parametrize(("penalty", "forward"), [(divergence.k3_loss, True), (divergence.k2_loss, False)])
+def test_the_penalty_of_grpo_is_the_forward_divergence_of_each_token_or_with_k2_the_reverse(penalty, forward):
     table, ref_table, _ = random(FIXED, 6)
-    got = expected_gradient(GRPO(kl_coef=1.0), FIXED, table, jnp.zeros(9), ref_table=ref_table)
-    np.testing.assert_allclose(got, jax.grad(token_kl)(table, table, ref_table, forward=True) / 2, atol=2e-6)
+    got = expected_gradient(GRPO(kl_coef=1.0, penalty=penalty), FIXED, table, jnp.zeros(9), ref_table=ref_table)
+    np.testing.assert_allclose(got, jax.grad(token_kl)(table, table, ref_table, forward=forward) / 2, atol=2e-6)
 
 
 def token_kl(table, sampling_table, ref_table, *, forward):

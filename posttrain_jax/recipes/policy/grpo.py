@@ -24,7 +24,9 @@ class GRPO:
     clip_high: float = 0.2
     """Upper clip range (epsilon)."""
     kl_coef: float = 0.04
-    """Weight of the k3 divergence from the reference (beta); 0 needs no reference."""
+    """Weight of the divergence from the reference (beta); 0 needs no reference."""
+    penalty: divergence.Penalty = divergence.k3_loss
+    """Its estimate; `divergence.k2_loss` and `k3_straight_through_loss` have the gradient of KL(policy || ref)."""
     ddof: int = 1
     """The variance of a group is divided by its size less this: 1 as in TRL and verl, 0 the population's."""
     eps: float = 1e-6
@@ -32,6 +34,7 @@ class GRPO:
 
     def __post_init__(self):
         surrogate.check_range(low=self.clip_low, high=self.clip_high)
+        divergence.check_penalty(self.penalty)
         if not self.kl_coef >= 0:
             raise ValueError(f"kl_coef={self.kl_coef} rewards leaving the reference: choose 0 or more.")
 
@@ -63,6 +66,6 @@ class GRPO:
         if self.needs_ref:
             if batch.ref_logps is None:
                 raise ValueError(f"GRPO with kl_coef={self.kl_coef} needs a reference: give ref_logps, or set it to 0.")
-            metrics["kl"] = divergence.k3_loss(policy.logps, batch.ref_logps)
+            metrics["kl"] = self.penalty(policy.logps, batch.ref_logps)
             losses += self.kl_coef * metrics["kl"]
         return jnp.sum(batch.token_weights * losses), metrics

@@ -10,7 +10,7 @@ rollout on.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,12 +29,13 @@ class KLCov:
     """Of the counted tokens, those to hold, one at least (the authors take 2e-3 for 7 B parameters)."""
     kl_coef: float = 1.0
     """Weight of the penalty (beta)."""
-    penalty: Callable[[Array, Array], Array] = divergence.absolute_loss
+    penalty: divergence.Penalty = divergence.absolute_loss
     """Of the log-probabilities of policy and old policy; `divergence.k2_loss` grows with their distance."""
     recipe: grpo.GRPO = grpo.GRPO(kl_coef=0.0)
     """Gives advantages."""
 
     def __post_init__(self):
+        divergence.check_penalty(self.penalty)
         if not (0 <= self.share <= 1 and self.kl_coef >= 0):
             raise ValueError(f"share={self.share} must lie in [0, 1] and kl_coef={self.kl_coef} be 0 or more.")
 

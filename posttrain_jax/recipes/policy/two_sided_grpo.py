@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
-from posttrain_jax.losses import divergence, ratio, surrogate
+from posttrain_jax.losses import ratio, surrogate
 from posttrain_jax.recipes.policy import grpo
 
 
@@ -50,6 +50,6 @@ class TwoSidedGRPO:
         if self.needs_ref:
             if batch.ref_logps is None:
                 raise ValueError(f"kl_coef={self.recipe.kl_coef} needs a reference: give ref_logps, or set it to 0.")
-            metrics["kl"] = divergence.k3_loss(policy.logps, batch.ref_logps)
+            metrics["kl"] = self.recipe.penalty(policy.logps, batch.ref_logps)
             losses += self.recipe.kl_coef * metrics["kl"]
         return jnp.sum(batch.token_weights * losses), metrics
