@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from posttrain_jax.recipes.distillation.align_distil import AlignDistil
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.asym_re import AsymRE
@@ -98,12 +99,16 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.rationale_po import RationalePO
     from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
     from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
+    from posttrain_jax.recipes.preference.rrpo import RRPO
     from posttrain_jax.recipes.preference.simpo import SimPO
     from posttrain_jax.recipes.preference.slic_hf import SLiCHF
     from posttrain_jax.recipes.preference.smoothed_dpo import SmoothedDPO
+    from posttrain_jax.recipes.preference.sparse_po import SparsePO
     from posttrain_jax.recipes.preference.sppo import SPPO
     from posttrain_jax.recipes.preference.t_reg import TREG
     from posttrain_jax.recipes.preference.t_reg_simpo import TREGSimPO
+    from posttrain_jax.recipes.preference.tdpo1 import TDPO1
+    from posttrain_jax.recipes.preference.tdpo2 import TDPO2
     from posttrain_jax.recipes.preference.tgdpo import TGDPO
     from posttrain_jax.recipes.preference.trpa import TRPA
     from posttrain_jax.recipes.preference.wpo import WPO
@@ -161,6 +166,11 @@ _MODULE_OF = {
     "DPOP": "recipes.preference.dpop",
     "LengthRegularizedDPO": "recipes.preference.length_regularized_dpo",
     "OnlinePreference": "recipes.preference.online_preference",
+    "TDPO1": "recipes.preference.tdpo1",
+    "TDPO2": "recipes.preference.tdpo2",
+    "RRPO": "recipes.preference.rrpo",
+    "SparsePO": "recipes.preference.sparse_po",
+    "AlignDistil": "recipes.distillation.align_distil",
     "ORPO": "recipes.preference.orpo",
     "CPO": "recipes.preference.cpo",
     "SimPO": "recipes.preference.simpo",
@@ -264,10 +274,13 @@ __all__ = [
     "REC",
     "REINFORCE",
     "RLOO",
+    "RRPO",
     "RTO",
     "SAPO",
     "SFT",
     "SPPO",
+    "TDPO1",
+    "TDPO2",
     "TGDPO",
     "THR",
     "TIS",
@@ -279,6 +292,7 @@ __all__ = [
     "WPO",
     "AOTPaired",
     "AOTUnpaired",
+    "AlignDistil",
     "AlphaPO",
     "AnchoredPODown",
     "AnchoredPOZero",
@@ -328,6 +342,7 @@ __all__ = [
     "ScaleRL",
     "SimPO",
     "SmoothedDPO",
+    "SparsePO",
     "TREGSimPO",
     "TokenStats",
     "TrainState",

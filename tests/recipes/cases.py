@@ -38,6 +38,8 @@ class Case:
     """Groups of equal rewards have no gradient (where policy, old and reference are one)."""
     spans_rows: bool = True
     """A group may be cut into rows."""
+    divergences: tuple[str, ...] = ()
+    """What the model is compared by."""
 
     def batch(self, data):
         """What `credit` gives for the data."""
@@ -128,6 +130,7 @@ def informed(recipe, data):
         "grades": jnp.abs(rewards),
         "winners": rewards,
         "guide_logps": data.old.logps,
+        "differing": (data.old.logps > data.ref.logps).astype(jnp.float32),
         "short_prompt": prompts,
         "better_prompt": jnp.zeros(data.groups.completions.shape),
         "worse_prompt": jnp.zeros(data.groups.completions.shape),
@@ -142,7 +145,18 @@ def weighted(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), **given)
 
 
-OFFLINE = (offline, informed, weighted)
+def sparse(recipe, data):
+    """As `offline`, with masks of every token."""
+    masks = {"reward_masks": data.old.entropy, "kl_masks": -data.old.logps}
+    return recipe.credit(data.groups, ref_logps(recipe, data), **masks)
+
+
+def taught(recipe, data):
+    """As `offline`, with the distance of two teachers."""
+    return recipe.credit(data.groups, total_variations=jnp.abs(data.old.logps) / 5)
+
+
+OFFLINE = (sparse, taught, offline, informed, weighted)
 """The ways of crediting without a rollout."""
 
 
@@ -160,7 +174,8 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
     def stats():
         logps = base + spread * generator.normal(size=shape)
         values = floats(mask * generator.normal(size=shape)) if case.valued else None
-        return types.TokenStats(logps=floats(mask * logps), entropy=floats(mask * -base), values=values)
+        divergences = {name: floats(mask * generator.uniform(0, 1, shape)) for name in case.divergences}
+        return types.TokenStats(floats(mask * logps), floats(mask * -base), values=values, divergences=divergences)
 
     groups = types.Groups(
         prompts=jnp.asarray(np.zeros((rows, 2), np.int32)),

@@ -54,4 +54,9 @@ CASES = {
     "lcpo": cases.Case(pt.LCPO(pt.CPO()), cases.informed, group_size=2),
     "trpa": cases.Case(pt.TRPA(best=0.5), cases.online, flat_groups_rest=False, spans_rows=False),
     "t_reg_simpo": cases.Case(pt.TREGSimPO(), cases.informed, group_size=2),
+    "tdpo1": cases.Case(pt.TDPO1(), cases.offline, group_size=2, divergences=("kl",)),
+    "tdpo2": cases.Case(pt.TDPO2(), cases.offline, group_size=2, divergences=("kl",)),
+    "rrpo": cases.Case(pt.RRPO(kl_coef=0.1), cases.informed, group_size=2, divergences=("kl",)),
+    "sparse_po": cases.Case(pt.SparsePO(reward_sparsity=0.1), cases.sparse, group_size=2, divergences=("kl",)),
+    "align_distil": cases.Case(pt.AlignDistil(), cases.taught, group_size=1, divergences=("teacher",)),
 }

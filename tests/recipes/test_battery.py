@@ -83,7 +83,10 @@ def alone(data):
 def test_there_is_something_to_learn(case):
     loss, gradient = run(case, cases.random(case))
     assert np.isfinite(loss)
-    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves((gradient.logps, gradient.values))) > 1e-4
+    assert (
+        max(np.abs(leaf).max() for leaf in jax.tree.leaves((gradient.logps, gradient.values, gradient.divergences)))
+        > 1e-4
+    )
 
 
 @EACH
