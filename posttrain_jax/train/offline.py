@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from posttrain_jax import types
 from posttrain_jax.data import iterate
 from posttrain_jax.models import language_model
-from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, update
+from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, tracing, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,11 @@ def run_offline(
     compared = reference.compared(recipe, parts.model, parts.fixed)
     learn = capacity.checked("the update", _learner(parts, plan, compared))
     _check(parts)
-    with run.Run(plan, _about(parts), loggers) as journal:
+    with run.Run(plan, _about(parts), loggers) as journal, tracing.Guard() as guard:
         ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
-        for step in journal.steps():
+        for step in guard.steps(journal.steps()):
             clock, position = metrics.Clock(), parts.data.state()
             with clock.phase("data"):
                 own = next(parts.data)
@@ -79,6 +79,7 @@ def run_offline(
             with clock.phase("update"):
                 state, learned = learn(state, groups, batch, None, journal.frozen, compared.params(ref.params))
                 values = {name: float(x) for name, x in learned.items()}
+            guard.check(step, groups, (state, groups, batch))
             if not values["finite"]:
                 raise journal.stop(step, state, position, run.NOT_FINITE, ref)
             state = dataclasses.replace(state, memory=memory)

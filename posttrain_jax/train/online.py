@@ -17,7 +17,20 @@ from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, lora, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import capacity, checks, credit, metrics, process, reference, rows, run, summary, text, update
+from posttrain_jax.train import (
+    capacity,
+    checks,
+    credit,
+    metrics,
+    process,
+    reference,
+    rows,
+    run,
+    summary,
+    text,
+    tracing,
+    update,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +89,11 @@ def run_online(
     compared = reference.compared(parts.recipe, parts.model, parts.fixed)
     stages = _Stages(parts, plan, compared, frozen=lora.split(params)[1])
     memory = credit.init_memory(parts.recipe)
-    with run.Run(plan, _about(parts), loggers) as journal:
+    with run.Run(plan, _about(parts), loggers) as journal, tracing.Guard() as guard:
         ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
-        for step in journal.steps():
+        for step in guard.steps(journal.steps()):
             clock, position = metrics.Clock(), parts.data.state()
             with clock.phase("rollout"):
                 prompts = next(parts.data)
@@ -99,6 +112,7 @@ def run_online(
                 stages.check_learning(state, ref.params if ref_params is None else None, rollout, rewards, batch)
             with clock.phase("update"):
                 state, learned = stages.learn(state, ref.params, rollout, rewards, batch)
+            guard.check(step, rollout.groups, (state, rollout, batch))
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
                 raise journal.stop(step, before, position, run.NOT_FINITE, ref)
