@@ -8,7 +8,7 @@
 The model is a randomly initialised Llama of 8.5 million parameters, in float32. A GRPO step is rollout, reward on text,
 reference and update of 8 prompts x 8 completions of 64 + 64 tokens; a DPO step reference and update of 16 pairs of
 64 + 128 + 128 tokens. Prints a JSON line a run, then medians over the rounds with the ratio of each peer to ours:
-seconds a step, first step (with compilation) and the largest resident memory of the process.
+seconds a step, first step (with compilation), both also in processor time, and the largest resident memory.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ import rich.table
 import tyro
 import workload
 
-FIGURES = ("seconds", "first", "peak_gib")
+FIGURES = ("seconds", "first", "cpu_seconds", "first_cpu", "peak_gib")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from posttrain_jax.models import config, pretrained, sharding
 from posttrain_jax.train import offline, optimizer, run
 
 folder, w = workload.given()
-stamps: list[float] = []
+stamps: list[tuple[float, float]] = []
 
 
 class Clock:

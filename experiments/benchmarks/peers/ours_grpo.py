@@ -13,7 +13,7 @@ from posttrain_jax.rollout import sample
 from posttrain_jax.train import online, optimizer, run
 
 folder, w = workload.given()
-stamps: list[float] = []
+stamps: list[tuple[float, float]] = []
 
 
 class Clock:

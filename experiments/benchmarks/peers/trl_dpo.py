@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 folder, w = workload.given()
-stamps: list[float] = []
+stamps: list[tuple[float, float]] = []
 
 
 class Clock(TrainerCallback):

@@ -10,7 +10,7 @@ from flax import nnx
 from tunix.sft.dpo import dpo_trainer
 
 folder, w = workload.given()
-stamps: list[float] = []
+stamps: list[tuple[float, float]] = []
 random = np.random.default_rng(1)
 
 

@@ -11,7 +11,7 @@ from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner
 from tunix.rl.rollout.base_rollout import RolloutConfig
 
 folder, w = workload.given()
-stamps: list[float] = []
+stamps: list[tuple[float, float]] = []
 
 
 def reward(prompts, completions, **_):
