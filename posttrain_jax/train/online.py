@@ -74,8 +74,7 @@ def run_online(
     """Train until `plan.steps` rollouts are learned from, going on where `plan.folder` stands.
 
     Args:
-        parts: what learns from what.
-        plan: how long, and what is written when.
+        parts, plan: what learns from what; how long, and what is written when.
         params: to start from; what training changes is copied: all, or the adapters, then all that the state holds.
         ref_params: the reference; where None, `params` without adapters, and the first step checks that they agree.
         loggers: beside `metrics.jsonl`.
@@ -223,12 +222,7 @@ class _Stages:
         checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, self._whole(state))
 
     def check_learning(
-        self,
-        state: types.TrainState,
-        start: PyTree | None,
-        rollout: types.Rollout,
-        rewards: "_Rewards",
-        batch: Any,
+        self, state: types.TrainState, start: PyTree | None, rollout: types.Rollout, rewards: "_Rewards", batch: Any
     ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
         if self._parts.refuse_equal_rewards:
