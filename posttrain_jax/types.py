@@ -130,10 +130,11 @@ class LabelledBatch:
 
 @struct
 class LikelihoodBatch:
-    """What a likelihood loss reads."""
+    """What a loss of given tokens reads, of their likelihood or of a teacher's distributions."""
 
     completion_mask: Bool[Array, "P G T"]
     token_weights: Float[Array, "P G T"]
+    extra: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     ref_logps: Float[Array, "P G T"] | None = None
 
 

@@ -14,22 +14,10 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from posttrain_jax import comparison, types
 from posttrain_jax.losses import generator, weight
-
-
-@types.struct
-class TaughtBatch:
-    """What the loss reads beside the policy's statistics."""
-
-    completion_mask: Bool[Array, "P G T"]
-    """Counted tokens."""
-    token_weights: Float[Array, "P G T"]
-    """Normalised over the whole batch."""
-    alphas: Float[Array, "P G T"]
-    """alpha_t: how far the teacher is extrapolated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +34,10 @@ class AlignDistil:
         """Never: the two DPO models take its place."""
         return False
 
-    def comparisons(self, batch: TaughtBatch) -> Mapping[str, comparison.Comparison]:
+    def comparisons(self, batch: types.LikelihoodBatch) -> Mapping[str, comparison.Comparison]:
         """KL(pi || teacher)."""
-        combined = {"dpo": 1 + batch.alphas, "reverse_dpo": -batch.alphas}
+        alphas = batch.extra["alphas"]
+        combined = {"dpo": 1 + alphas, "reverse_dpo": -alphas}
         return {"teacher": comparison.Comparison(generator.ReverseKL(), combined)}
 
     def credit(
@@ -57,14 +46,15 @@ class AlignDistil:
         ref_logps: Float[Array, "P G T"] | None = None,
         *,
         total_variations: Float[Array, "P G T"],
-    ) -> TaughtBatch:
+    ) -> types.LikelihoodBatch:
         """How far to extrapolate at each token."""
         mask = groups.completion_mask
-        alphas = jnp.where(mask, self.extrapolation * 2 * total_variations + 1e-3, 1)
-        return TaughtBatch(mask, weight.sequence_mean(mask), alphas)
+        alphas = jnp.where(mask, self.extrapolation * 2 * total_variations + 1e-3, 0)
+        return types.LikelihoodBatch(mask, weight.sequence_mean(mask), extra={"alphas": alphas})
 
-    def loss(self, policy: types.TokenStats, batch: TaughtBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: types.TokenStats, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         kl = policy.divergences["teacher"]
-        losses = self.kl_coef / batch.alphas * kl
-        return jnp.sum(batch.token_weights * losses), {"teacher_kl": kl, "alpha": batch.alphas}
+        alphas = jnp.where(batch.completion_mask, batch.extra["alphas"], 1)
+        losses = self.kl_coef / alphas * kl
+        return jnp.sum(batch.token_weights * losses), {"teacher_kl": kl, "alpha": alphas}
