@@ -9,12 +9,13 @@ import pytest
 import worked_numbers as fx
 
 from posttrain_jax import types
-from posttrain_jax.losses import score, surrogate, trust, weight
+from posttrain_jax.losses import difficulty, score, surrogate, trust, weight
 from posttrain_jax.recipes.policy.asym_re import AsymRE
 from posttrain_jax.recipes.policy.bgpo import BGPO
 from posttrain_jax.recipes.policy.cispo import CISPO
 from posttrain_jax.recipes.policy.clip_cov import ClipCov
 from posttrain_jax.recipes.policy.dapo import DAPO
+from posttrain_jax.recipes.policy.dcpo import DCPO
 from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
 from posttrain_jax.recipes.policy.filtered import Filtered
@@ -33,6 +34,7 @@ from posttrain_jax.recipes.policy.pass_at_k import PassAtK
 from posttrain_jax.recipes.policy.rec import REC
 from posttrain_jax.recipes.policy.red_drop import REDDrop
 from posttrain_jax.recipes.policy.red_weight import REDWeight
+from posttrain_jax.recipes.policy.reg_grpo import RegGRPO
 from posttrain_jax.recipes.policy.reinforce import REINFORCE
 from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
 from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
@@ -97,6 +99,8 @@ WHITE = [1.054093, -0.843274, -0.843274, 1.054093]
         (ClipCov(PLAIN_GRPO), Z, weight.token_mean),
         (KLCov(recipe=PLAIN_GRPO), Z, weight.token_mean),
         (REDDrop(), CENTERED, weight.token_mean),
+        (DCPO(prompts=8), np.array(Z) * np.sqrt(3) / 2, weight.sequence_total),
+        (RegGRPO(kl_coef=0.0, eps=0.5), np.array(Z) * 2 / 0.5, weight.sequence_sum),
         (LitePPO(**EXACT), Z, weight.token_mean),
         (ScaleRL(eps=0.0), Z, weight.token_mean),
         (GPG(), CENTERED, weight.token_mean),
@@ -176,7 +180,18 @@ def test_a_right_and_a_wrong_completion(recipe, size):
     np.testing.assert_allclose(gradient(recipe, **data, logps=logps)[0, :, 0], np.array(signs) / 2, atol=1e-6)
 
 
-GROUP_SCALED = [BGPO(**EXACT), Filtered(PLAIN_GSPO), PLAIN_GSPO, CISPO(**EXACT), GMPO(**EXACT), SAPO(**EXACT)]
+GROUP_SCALED = [
+    BGPO(**EXACT),
+    ClipCov(PLAIN_GRPO),
+    KLCov(recipe=PLAIN_GRPO),
+    DCPO(prompts=8),
+    RegGRPO(kl_coef=0.0, eps=0.0),
+    Filtered(PLAIN_GSPO, difficulty.Spread(0.0)),
+    PLAIN_GSPO,
+    CISPO(**EXACT),
+    GMPO(**EXACT),
+    SAPO(**EXACT),
+]
 BATCH_SCALED = [
     LitePPO(**EXACT),
     ScaleRL(eps=0.0),

@@ -1,0 +1,40 @@
+import math
+import pickle
+
+from making import make
+
+from posttrain_jax.rewards import combine, exact_match, gated
+
+
+def length(sample):
+    return float(len(sample.completion))
+
+
+def never(sample):
+    raise RuntimeError("called behind a shut gate")
+
+
+CORRECT = exact_match.ExactMatch()
+
+
+def test_it_counts_where_the_gate_is_open():
+    reward = gated.Gated(length, by=CORRECT)
+    assert reward(make("abc", answer="abc")) == 3
+    assert reward(make("abc", answer="abd")) == 0
+    assert pickle.loads(pickle.dumps(reward)) == reward
+
+
+def test_a_gate_that_does_not_apply_gives_nan():
+    assert math.isnan(gated.Gated(length, by=CORRECT)(make("abc", answer="")))
+
+
+def test_a_shut_gate_calls_nothing():
+    assert gated.Gated(never, by=CORRECT)(make("a", answer="b")) == 0
+
+
+def test_docthinker_adds_gated_rules():
+    """Right answer 1, and what is gated on it."""
+    rules = combine.WeightedRewards({"right": (1.0, CORRECT), "reworded": (1.0, gated.Gated(length, by=CORRECT))})
+    for completion, expected in (("ab", 3.0), ("xyz", 0.0)):
+        columns = [reward(make(completion, answer="ab")) for reward in rules.rewards]
+        assert sum(w * x for w, x in zip(rules.weights, columns, strict=True)) == expected
