@@ -1,0 +1,45 @@
+"""How much of a completion has been said before?"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+from posttrain_jax.rewards import sample as samples
+
+
+def words(text: str) -> Sequence[str]:
+    """Lower case, cut at white space."""
+    return text.lower().split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Repetition:
+    """-scale times the share of n-grams that stood in the completion before.
+
+    r = -scale (1 - distinct / all), over the n-grams that overlap; 0 where the completion has fewer than n pieces.
+    One n-gram said k times costs nearly all of `scale`; text without a repeated n-gram costs nothing.
+
+    Source: `get_repetition_penalty_reward` of Open R1 and TRL, after the n-gram penalty of Demystifying Long
+    Chain-of-Thought (Yeo et al. 2025, arXiv:2502.03373), which punishes each repeated token instead.
+    """
+
+    size: int
+    """n, in pieces; Open R1 takes 3."""
+    scale: float = 1.0
+    """What a completion loses that says one thing all the time (minus TRL's `max_penalty`); not negative."""
+    split: Callable[[str], Sequence[str]] = words
+    """From the completion to its pieces. Languages without spaces need another than words, for example `tuple`."""
+
+    def __post_init__(self):
+        """Refuse settings that would reward repetition or divide by nothing."""
+        if self.size < 1 or not (0 <= self.scale and math.isfinite(self.scale)):
+            raise ValueError(
+                f"size={self.size} must be at least 1, and scale={self.scale} finite and not negative: it is what "
+                "repetition costs."
+            )
+
+    def __call__(self, sample: samples.Sample) -> float:
+        """In (-scale, 0]."""
+        pieces = self.split(sample.completion)
+        grams = [tuple(pieces[start : start + self.size]) for start in range(len(pieces) - self.size + 1)]
+        return -self.scale * (1 - len(set(grams)) / len(grams)) if grams else 0.0
