@@ -62,3 +62,28 @@ def after_hashes(text: str) -> str | None:
     """
     found = NUMBER_AFTER_HASHES.findall(text)
     return found[-1].replace(",", "").replace("$", "") if found else None
+
+
+@dataclasses.dataclass(frozen=True)
+class LastFence:
+    """The content of the last fenced block of a language (three backticks and its name); None where there is none.
+
+    The name is compared without case; "" takes blocks without a name. A block that is left open is none.
+    """
+
+    language: str
+
+    def __call__(self, text: str) -> str | None:
+        """The last such block of `text`, without the lines of its fences."""
+        content, name, lines = None, "", None
+        for line in text.splitlines():
+            fence = line.rstrip()
+            if lines is None:
+                if fence.startswith("```"):
+                    name, lines = fence[3:].strip().lower(), []
+            elif fence == "```":
+                content = "\n".join(lines) if name == self.language.lower() else content
+                lines = None
+            else:
+                lines.append(line)
+        return content

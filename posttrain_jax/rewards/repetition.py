@@ -32,7 +32,7 @@ class Repetition:
 
     def __post_init__(self):
         """Refuse settings that would reward repetition or divide by nothing."""
-        if self.size < 1 or not (0 <= self.scale and math.isfinite(self.scale)):
+        if self.size < 1 or not (self.scale >= 0 and math.isfinite(self.scale)):
             raise ValueError(
                 f"size={self.size} must be at least 1, and scale={self.scale} finite and not negative: it is what "
                 "repetition costs."

@@ -51,3 +51,27 @@ def test_after_think_hands_on():
     assert extract.AfterThink(extract.last_boxed)(r"<think>\boxed{1}</think>\boxed{2}") == "2"
     assert extract.AfterThink()("<think>a</think>b</think>c") == "c"
     assert extract.AfterThink()("<think>a") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("so\n```json\n{}\n```\nthat is it", "{}"),
+        ("```json\n1\n```\n```json\n2\n```", "2"),
+        ("```JSON \n1\n2\n```  ", "1\n2"),
+        ("```json\n1\n```\n```python\n2\n```", "1"),
+        ("```json\n1\n```\n```json\n2", "1"),
+        ("```json\n```python\n```", "```python"),
+        ("```json\n```", ""),
+        ("```\n1\n```", None),
+        ("```json 1 ```", None),
+        ("{}", None),
+        ("", None),
+    ],
+)
+def test_last_fence(text, answer):
+    assert extract.LastFence("json")(text) == answer
+
+
+def test_a_fence_without_a_name():
+    assert extract.LastFence("")("```json\n1\n```\n```\n2\n```") == "2"
