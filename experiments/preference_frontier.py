@@ -20,7 +20,7 @@ RECIPES = [pt.DPO(), pt.RobustDPO(label_noise=0.2), pt.DPO(label_noise=0.2), pt.
 RECIPES += [pt.SimPO(), pt.CPO(), pt.ORPO(), pt.AlphaPO(), pt.ChiPO(), pt.EXO(), pt.NCA(), pt.DPOP(), pt.BCOPair()]
 RECIPES += [pt.AnchoredPOZero(), pt.AnchoredPODown(), pt.DiscoPOP(), pt.NLLRegularizedDPO(), pt.ReferenceClippedDPO()]
 RECIPES += [pt.FDPO(generator.jensen_shannon()), pt.SPPO(), pt.AOTPaired(), pt.AOTUnpaired()]
-RECIPES += [pt.BetaDPO(), pt.OffsetDPO()]
+RECIPES += [pt.BetaDPO(), pt.OffsetDPO(), pt.LCPO(pt.DPO(beta=1.0))]
 
 
 @dataclasses.dataclass(frozen=True)
