@@ -228,8 +228,9 @@ class InformedOnline(Informed, Protocol):
         lookup: Lookup,
         memory: PyTree,
     ) -> tuple[Any, PyTree]:
-        """The batch, and what to remember once the update is done. NaN rewards are left out.
+        """The batch, and what to remember once the rollout is learned from. NaN rewards are left out.
 
+        Before each of several updates on a rollout it is asked anew, with the memory from before the rollout.
         `columns` holds each reward by itself, by name and unweighted, NaN where it does not apply.
         """
         ...

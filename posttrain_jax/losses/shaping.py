@@ -48,6 +48,28 @@ def brevity(
     return jnp.where(correct, jnp.exp(-alpha * deviations / std[:, None]), -1)
 
 
+def relative_brevity(
+    lengths: Int[Array, "P G"], correct: Bool[Array, "P G"], group_ids: Int[Array, "P"]
+) -> Float[Array, "P G"]:
+    """To be weighted and added to rewards: lambda_i = 1/2 - (n_i - min) / (max - min) within the group.
+
+    Correct completions get lambda_i, wrong ones min(0, lambda_i); all get 0 where all are equally long. The authors
+    train without it first.
+
+    Args:
+        lengths: in tokens.
+        correct: which completions are.
+        group_ids: equal on the rows of one group.
+
+    Source: Kimi Team 2025 (Kimi k1.5, arXiv:2501.12599), section 2.3.3.
+    """
+    tokens = lengths.astype(jnp.float32)
+    shortest, longest = group.minimum(tokens, group_ids), group.maximum(tokens, group_ids)
+    spread = (longest - shortest)[:, None]
+    terms = jnp.where(spread > 0, 0.5 - (tokens - shortest[:, None]) / jnp.maximum(spread, 1), 0)
+    return jnp.where(correct, terms, jnp.minimum(terms, 0))
+
+
 def unlikely(
     rewards: Float[Array, "P G"], scores: Float[Array, "P G"], group_ids: Int[Array, "P"], *, beta: float
 ) -> Float[Array, "P G"]:

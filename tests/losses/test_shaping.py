@@ -35,3 +35,18 @@ def test_failed_rewards_have_no_place_in_the_order():
     rewards, scores = jnp.array([[1.0, jnp.nan, 1.0]]), jnp.array([[-0.5, -0.7, -0.9]])
     got = shaping.unlikely(rewards, scores, jnp.array([0]), beta=0.5)
     np.testing.assert_allclose(got, [[0.75, jnp.nan, 1]], rtol=1e-6)
+
+
+def test_worked_relative_brevity():
+    lengths, correct = jnp.array([[10, 30, 20, 30]]), jnp.array([[True, True, False, False]])
+    got = shaping.relative_brevity(lengths, correct, jnp.array([0]))
+    np.testing.assert_allclose(got, [[0.5, -0.5, 0, -0.5]], atol=1e-6)
+    np.testing.assert_allclose(shaping.relative_brevity(lengths, ~correct, jnp.array([0]))[0, 0], 0)
+
+
+def test_equally_long_completions_are_not_told_apart_and_groups_may_span_rows():
+    correct = jnp.ones((2, 2), bool)
+    got = shaping.relative_brevity(jnp.full((2, 2), 7), correct, jnp.array([0, 1]))
+    np.testing.assert_array_equal(got, 0)
+    got = shaping.relative_brevity(jnp.array([[10, 30], [20, 30]]), correct, jnp.array([4, 4]))
+    np.testing.assert_allclose(got, [[0.5, -0.5], [0, -0.5]], atol=1e-6)

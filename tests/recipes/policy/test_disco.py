@@ -48,11 +48,7 @@ def test_worked_objectives(recipe, expected):
         np.testing.assert_allclose(step(recipe)[0], -expected, atol=1e-6)
 
 
-def test_worked_scores_and_weights():
-    scores = masked.mean(score.likelihood_ratio(fx.LOGPS, fx.LOG_RATIO), fx.MASK, axis=-1)
-    np.testing.assert_allclose(scores[0], [1.138575, 1.127348, 0.980609, 1.822119], atol=1e-6)
-    scores = masked.mean(score.log_likelihood(fx.LOGPS, fx.LOG_RATIO), fx.MASK, axis=-1)
-    np.testing.assert_allclose(scores[0], [-1.066667, -0.85, -0.966667, -1.9], atol=1e-6)
+def test_worked_weights_of_the_bad():
     batch = fx.informed(RATIO)[0]
     np.testing.assert_allclose(batch.advantages[0, :, 0], [0.5, -0.536619, -0.463381, 0.5], atol=2e-6)
 
