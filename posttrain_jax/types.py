@@ -228,9 +228,8 @@ class InformedOnline(Informed, Protocol):
         lookup: Lookup,
         memory: PyTree,
     ) -> tuple[Any, PyTree]:
-        """The batch, and what to remember once the rollout is learned from. NaN rewards are left out.
+        """The batch, and what to remember after the rollout. NaN rewards are left out. Asked before each update on it.
 
-        Before each of several updates on a rollout it is asked anew, with the memory from before the rollout.
         `columns` holds each reward by itself, by name and unweighted, NaN where it does not apply.
         """
         ...
