@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.align_distil import AlignDistil
+    from posttrain_jax.recipes.distillation.gkd import GKD
+    from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.asym_re import AsymRE
@@ -171,6 +173,8 @@ _MODULE_OF = {
     "RRPO": "recipes.preference.rrpo",
     "SparsePO": "recipes.preference.sparse_po",
     "AlignDistil": "recipes.distillation.align_distil",
+    "GKD": "recipes.distillation.gkd",
+    "OnPolicy": "recipes.distillation.on_policy",
     "ORPO": "recipes.preference.orpo",
     "CPO": "recipes.preference.cpo",
     "SimPO": "recipes.preference.simpo",
@@ -250,6 +254,7 @@ __all__ = [
     "FDPO",
     "GDPO",
     "GEPO",
+    "GKD",
     "GMPO",
     "GPG",
     "GRAO",
@@ -322,6 +327,7 @@ __all__ = [
     "LongPO",
     "NLLRegularizedDPO",
     "OffsetDPO",
+    "OnPolicy",
     "OnlineKLDPO",
     "OnlinePreference",
     "PassAtK",

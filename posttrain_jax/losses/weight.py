@@ -6,12 +6,17 @@ denominator; to keep it in the denominator, set its weight to 0 afterwards. Comp
 no denominator.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from posttrain_jax import masked
 from posttrain_jax.losses import group
+
+Average = Callable[[Bool[Array, "P G T"]], Float[Array, "P G T"]]
+"""From a mask to weights: `token_mean`, `sequence_mean`, `sequence_sum`."""
 
 
 def token_mean(mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:

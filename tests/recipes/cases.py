@@ -57,6 +57,11 @@ def once(recipe, data):
     return recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
 
 
+def distilled(recipe, data):
+    """As `once`, of a recipe whose loss knows no old policy."""
+    return once(recipe, data)
+
+
 def online(recipe, data):
     """Credit from rewards, and the log-probabilities at the start of the update."""
     return dataclasses.replace(once(recipe, data), old_logps=data.old.logps)

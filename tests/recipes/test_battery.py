@@ -8,6 +8,7 @@ import dataclasses
 import functools
 
 import cases
+import distillation_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from posttrain_jax import types
 
-CASES = preference_cases.CASES | policy_cases.CASES
+CASES = preference_cases.CASES | policy_cases.CASES | distillation_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {
     n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit not in (cases.informed, cases.looking)
@@ -28,6 +29,8 @@ EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
+MOVING = {name: case for name, case in ONLINE.items() if case.credit is not cases.distilled}
+EACH_MOVING = pytest.mark.parametrize("case", MOVING.values(), ids=MOVING)
 
 
 def step(case, policy, batch):
@@ -224,7 +227,7 @@ def test_groups_of_equal_rewards_rest(case):
     assert moves != case.flat_groups_rest
 
 
-@EACH_ONLINE
+@EACH_MOVING
 def test_without_old_the_gradient_is_that_of_an_unmoved_policy(case):
     data = cases.random(case)
     data = dataclasses.replace(data, old=data.policy)

@@ -1,0 +1,17 @@
+"""Distillation recipes of the battery: one line each."""
+
+import cases
+
+import posttrain_jax as pt
+from posttrain_jax.losses import generator
+from posttrain_jax.recipes.distillation import distillm
+
+TEACHER = ("teacher",)
+
+CASES = {
+    "gkd": cases.Case(pt.GKD(), cases.offline, divergences=TEACHER),
+    "distillm": cases.Case(distillm.skl(), cases.offline, divergences=TEACHER),
+    "on_policy": cases.Case(
+        pt.OnPolicy(pt.GKD(generator.ReverseKL())), cases.distilled, divergences=TEACHER, flat_groups_rest=False
+    ),
+}

@@ -1,0 +1,46 @@
+"""A student comes near its teacher on its own completions, through the online loop."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from posttrain_jax.data import encode, fields, iterate, prompts
+from posttrain_jax.losses import generator
+from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.distillation.gkd import GKD
+from posttrain_jax.recipes.distillation.on_policy import OnPolicy
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import metrics, online, optimizer, reference, run
+
+WORDS = vocabulary.characters("abcd=")
+
+
+@pytest.fixture
+def parts(tiny):
+    """A student of one layer, and a teacher of another width."""
+    student = tiny.model(data=2)
+    student = dataclasses.replace(student, config=dataclasses.replace(student.config, num_layers=1))
+    teacher = dataclasses.replace(student, config=dataclasses.replace(student.config, hidden_size=24))
+    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
+    encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
+    return online.Online(
+        model=student,
+        recipe=OnPolicy(GKD(generator.ReverseKL())),
+        optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
+        tokenizer=WORDS,
+        data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=8, seed=0),
+        rewards=pool.RewardPool(combine.WeightedRewards({"any": (1.0, lambda one: 0.0)}), workers=0, timeout_s=1.0),
+        sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
+        group_size=2,
+        refuse_equal_rewards=False,
+        fixed={"teacher": reference.Fixed(teacher, teacher.init(jax.random.key(1)))},
+    )
+
+
+def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts):
+    online.run_online(parts, run.Plan(tmp_path, steps=12), parts.model.init(jax.random.key(0)))
+    values = [line["teacher_divergence"] for line in metrics.read(tmp_path / "metrics.jsonl")]
+    assert values[-1] < 0.5 * values[0]
+    assert values[0] > 0.1
