@@ -12,16 +12,24 @@ from posttrain_jax.rewards import sample as samples
 
 @dataclasses.dataclass(frozen=True)
 class WeightedRewards:
-    """Named rewards and their weights: `WeightedRewards({"correct": (1.0, MathAnswer()), "form": (0.2, Think())})`."""
+    """Named rewards and their weights: `WeightedRewards({"correct": (1.0, MathAnswer()), "form": (0.2, Think())})`.
 
-    terms: Mapping[str, tuple[float, samples.Reward]]
+    The sum is of rewards as they are. The `GDPO` recipe brings each to mean 0 and deviation 1 within its group first.
+    """
+
+    terms: Mapping[str, tuple[float, samples.AnyReward]]
+    """Rewards of one sample or of a whole group, by name."""
 
     def __post_init__(self):
         if not self.terms:
             raise ValueError("WeightedRewards needs at least one reward.")
-        for name, (weight, _) in self.terms.items():
+        for name, (weight, reward) in self.terms.items():
             if not math.isfinite(weight):
                 raise ValueError(f"the weight of reward {name!r} is {weight}; it must be finite.")
+            if callable(reward) == isinstance(reward, samples.GroupReward):
+                raise ValueError(
+                    f"reward {name!r} must be a callable of one sample or have `score_group`, and not both: {reward!r}"
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -34,7 +42,7 @@ class WeightedRewards:
         return np.asarray([weight for weight, _ in self.terms.values()], np.float32)
 
     @property
-    def rewards(self) -> tuple[samples.Reward, ...]:
+    def rewards(self) -> tuple[samples.AnyReward, ...]:
         """The columns' rewards, in order."""
         return tuple(reward for _, reward in self.terms.values())
 

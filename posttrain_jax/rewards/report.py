@@ -11,7 +11,7 @@ from posttrain_jax.rewards import combine, worker
 
 @dataclasses.dataclass(frozen=True)
 class ScoreReport:
-    """Reward calls that gave no score. A killed or crashed worker counts once for the sample it was scoring."""
+    """Reward calls that gave no score. A killed or crashed worker counts once for the sample or group it had."""
 
     samples: int
     timeouts: int
@@ -57,12 +57,13 @@ def assemble(
 
 def _count(outcomes: Sequence[Sequence[worker.Outcome]], names: tuple[str, ...]) -> ScoreReport:
     counts = {"timeouts": 0, "errors": 0, "crashes": 0, "invalid": 0}
-    first = None
+    seen, first = set(), None
     for row in outcomes:
         failures = [(name, value) for name, value in zip(names, row, strict=True) if isinstance(value, worker.Failure)]
         for name, failure in failures:
-            # The worker is gone as a whole: which reward it was in is not known.
+            counts[failure.kind] += id(failure) not in seen
+            seen.add(id(failure))
+            # A worker that is gone as a whole does not say which reward it was in.
             whole = failure.kind in ("timeouts", "crashes")
-            counts[failure.kind] += 1 if not whole or name == names[0] else 0
             first = first or (failure.text if whole else f"{name}: {failure.text}")
     return ScoreReport(samples=len(outcomes), first_error=first, **counts)

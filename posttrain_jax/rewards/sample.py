@@ -1,7 +1,7 @@
 """What a reward is given, and what a reward is."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -32,6 +32,23 @@ class Reward(Protocol):
     def __call__(self, sample: Sample, /) -> float:
         """The reward of `sample`."""
         ...
+
+
+@runtime_checkable
+class GroupReward(Protocol):
+    """Scores all samples of a prompt at once: votes, comparisons, whatever scores a completion by the others.
+
+    It stands beside rewards of one sample in `WeightedRewards`, under the same rules: picklable, NaN where it does not
+    apply to a sample, an exception where there is no score. An exception, a timeout or a wrong number of scores costs
+    the whole group, and counts once.
+    """
+
+    def score_group(self, group: Sequence[Sample], /) -> Sequence[float]:
+        """The rewards of `group`, in its order. A group is one row: all completions of a prompt that share it."""
+        ...
+
+
+AnyReward = Reward | GroupReward
 
 
 def field(sample: Sample, name: str) -> Any:

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 
 from posttrain_jax.rewards import sample as samples
@@ -26,7 +26,7 @@ SCRIPT = "__reward_script__"
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a reward call gave no score."""
+    """Why a reward call gave no score. All scores that one call failed to give hold the same object."""
 
     kind: str
     """One of "errors", "invalid", "timeouts", "crashes": the counters of the report."""
@@ -50,6 +50,15 @@ class Setup:
     memory_bytes: int | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a worker does at once, within the time limit: one sample for its rewards, or a group for its."""
+
+    samples: tuple[samples.Sample, ...]
+    columns: tuple[int, ...]
+    """Of the rewards, by their place."""
+
+
 Outcome = float | Failure
 
 
@@ -65,20 +74,30 @@ def check(value: object) -> Outcome:
     return Failure("invalid", f"returned {value!r:.200}, which is not a finite number or NaN")
 
 
-def evaluate(rewards: Sequence[samples.Reward], sample: samples.Sample) -> list[Outcome]:
-    """What each reward says of the sample."""
-    outcomes: list[Outcome] = []
-    for reward in rewards:
+def evaluate(rewards: Sequence[samples.AnyReward], job: Job) -> list[list[Outcome]]:
+    """What each reward of the job says of its samples: [reward][sample]."""
+    outcomes: list[list[Outcome]] = []
+    for reward in (rewards[column] for column in job.columns):
         # The reward is anyone's code and the completion anyone's text: every exception is counted and shown.
         try:
-            outcomes.append(check(reward(sample)))
+            if isinstance(reward, samples.GroupReward):
+                outcomes.append(_check_group(reward.score_group(job.samples), len(job.samples)))
+            else:
+                outcomes.append([check(reward(sample)) for sample in job.samples])
         except Exception:
-            outcomes.append(Failure("errors", traceback.format_exc()[-2000:].strip()))
+            outcomes.append([Failure("errors", traceback.format_exc()[-2000:].strip())] * len(job.samples))
     return outcomes
 
 
+def _check_group(values: object, count: int) -> list[Outcome]:
+    scores = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else []
+    if len(scores) == count:
+        return [check(score) for score in scores]
+    return [Failure("invalid", f"returned {values!r:.200}, which is not {count} scores")] * count
+
+
 def serve(descriptor: int) -> None:
-    """Answer samples on the socket until the other end closes it."""
+    """Answer jobs on the socket until the other end closes it."""
     connection = Connection(descriptor)
     setup: Setup = connection.recv()
     try:
@@ -89,18 +108,18 @@ def serve(descriptor: int) -> None:
     connection.send(Ready())
     while True:
         try:
-            sample = connection.recv()
+            job: Job = connection.recv()
         except EOFError:
             return
         random.seed(0)
         # The pool kills in time; should the pool's process itself be killed, the alarm's default action ends this one.
-        signal.setitimer(signal.ITIMER_REAL, setup.timeout_s + 2)
-        outcomes = evaluate(rewards, sample)
+        signal.setitimer(signal.ITIMER_REAL, setup.timeout_s * len(job.samples) + 2)
+        outcomes = evaluate(rewards, job)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(outcomes)
 
 
-def _load(setup: Setup) -> Sequence[samples.Reward]:
+def _load(setup: Setup) -> Sequence[samples.AnyReward]:
     if setup.script is not None:
         module = types.ModuleType(SCRIPT)
         module.__dict__.update(runpy.run_path(setup.script, run_name=SCRIPT))

@@ -103,6 +103,36 @@ class ByLetter:
 
 
 @dataclasses.dataclass(frozen=True)
+class Together:
+    """A group reward that does what the first completion says, and else scores by the sum of all lengths."""
+
+    def score_group(self, group):
+        match group[0].completion:
+            case "few":
+                return [1.0]
+            case "number":
+                return 1.0
+            case "word":
+                return "1" * len(group)
+            case "mixed":
+                return [1.0, math.nan, math.inf, "2"]
+            case "array":
+                return np.arange(len(group))
+            case "generator":
+                return (1.0 for _ in group)
+            case word if word in ("raise", "hang", "die"):
+                obey(group[0])
+        return [float(sum(map(length, group)))] * len(group)
+
+
+class Both(Together):
+    """Neither one nor the other."""
+
+    def __call__(self, sample):
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class WhileThere:
     """Die as long as a file is there; score by length without it."""
 

@@ -1,4 +1,5 @@
 import making
+import misbehaving
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,3 +35,5 @@ def test_refusals():
         combine.WeightedRewards({})
     with pytest.raises(ValueError, match="'form' is nan"):
         combine.WeightedRewards({"form": (float("nan"), format.Think())})
+    with pytest.raises(ValueError, match="reward 'form' must be a callable of one sample or have `score_group`"):
+        combine.WeightedRewards({"form": (1.0, misbehaving.Both())})

@@ -186,6 +186,66 @@ def test_a_failed_term_leaves_the_sample_without_a_reward_but_an_inapplicable_on
     assert (scores.report.errors, scores.report.timeouts) == (1, 1)
 
 
+def together(**options):
+    rewards = combine.WeightedRewards(
+        {
+            "sum": (1.0, misbehaving.Together()),
+            "length": (0.5, misbehaving.length),
+            "more": (2.0, misbehaving.Together()),
+        }
+    )
+    return pool.RewardPool(rewards, **{"workers": 2, "timeout_s": 20.0} | options)
+
+
+def row(*words):
+    return [making.make(word) for word in words]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_group_reward_sees_its_row_and_no_other(workers):
+    with together(workers=workers) as scorer:
+        scores = scorer.score([row("a", "bb", "ccc"), row("", "d", "")])
+        again = scorer.score([row("", "d", ""), row("a", "bb", "ccc")])
+    np.testing.assert_array_equal(scores.columns[0], np.asarray([[6, 1, 6], [6, 2, 6], [6, 3, 6]], np.float32))
+    np.testing.assert_array_equal(scores.columns[1], np.asarray([[1, 0, 1], [1, 1, 1], [1, 0, 1]], np.float32))
+    np.testing.assert_array_equal(scores.rewards[0], np.asarray([18.5, 19, 19.5], np.float32))
+    np.testing.assert_array_equal(again.columns[::-1], scores.columns)
+
+
+GROUP_FAILURES = {
+    "raise": ("errors", 2),  # both group rewards are asked, and both raise
+    "few": ("invalid", 2),
+    "number": ("invalid", 2),
+    "word": ("invalid", 2),
+    "hang": ("timeouts", 1),  # the worker goes with both
+    "die": ("crashes", 1),
+}
+
+
+def test_a_failed_group_reward_costs_its_group_and_counts_once():
+    with together(timeout_s=0.4) as scorer:
+        scored = {word: scorer.score([row(word, "a", "b", "c"), row("a", "b", "c", "d")]) for word in GROUP_FAILURES}
+    for word, (kind, count) in GROUP_FAILURES.items():
+        scores = scored[word]
+        assert np.isnan(scores.rewards[0]).all(), word
+        np.testing.assert_array_equal(scores.columns[0, 1:, 1], np.ones(3, np.float32), err_msg=word)
+        np.testing.assert_array_equal(scores.rewards[1], np.full(4, 12.5, np.float32), err_msg=word)
+        assert (vars(scores.report)[kind], scores.report.failures) == (count, count), word
+    assert scored["few"].report.first_error.startswith("sum: returned [1.0], which is not 4 scores")
+    assert scored["hang"].report.first_error.startswith("took longer than 1.6 s")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_bad_score_of_a_group_costs_its_own_sample(workers):
+    with together(workers=workers) as scorer:
+        scores = scorer.score([row("mixed", "a", "b", "c"), row("array", "a", "b", "c"), row("generator", *"abc")])
+    np.testing.assert_array_equal(scores.columns[0, :, 0], np.asarray([1, np.nan, np.nan, np.nan], np.float32))
+    np.testing.assert_array_equal(scores.rewards[0], np.asarray([5.5, 0.5, np.nan, np.nan], np.float32))
+    assert (scores.report.invalid, scores.report.failures) == (4, 4)
+    np.testing.assert_array_equal(scores.columns[1, :, 0], np.arange(4, dtype=np.float32))
+    np.testing.assert_array_equal(scores.columns[2, :, 0], np.ones(4, np.float32))
+
+
 def test_overhead_is_small():
     rows = [[making.make("42", answer="42") for _ in range(8)] for _ in range(8)]
     rewards = combine.WeightedRewards({"exact": (1.0, exact_match.ExactMatch())})
