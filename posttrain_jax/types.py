@@ -157,9 +157,9 @@ class Lookup:
     """What a recipe may ask for when it credits a batch, inside one compiled function; nothing of it has a gradient."""
 
     policy: Callable[..., TokenStats]
-    """`policy(groups, kept_ids=None)`: the policy as it is before the update."""
+    """`policy(groups, kept_ids=None, comparisons=None)`: before the update, compared with "policy" or "ref"."""
     ref: Callable[..., TokenStats]
-    """`ref(groups, kept_ids=None)`: the reference."""
+    """`ref(groups, kept_ids=None, comparisons=None)`: the reference, likewise."""
     key: Key[Array, ""]
     """Of this step, for what is drawn at random."""
 

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import comparison, types
 from posttrain_jax.train import update
 
 Credited = tuple[Any, PyTree]
@@ -81,8 +81,19 @@ def make_offline(
 
 
 def _lookup(model: update.Model, state: types.TrainState, ref_params: PyTree, temperature: float) -> types.Lookup:
-    def stats(params: PyTree, groups: types.Groups, kept_ids: Array | None = None) -> types.TokenStats:
-        found = model.token_stats(params, groups, temperature=temperature, kept_ids=kept_ids)
+    models = {"policy": state.params, "ref": ref_params}
+
+    def stats(
+        params: PyTree,
+        groups: types.Groups,
+        kept_ids: Array | None = None,
+        comparisons: Mapping[str, comparison.Comparison] | None = None,
+    ) -> types.TokenStats:
+        wanted = comparisons or {}
+        fixed = {role: model.logits(models[role], groups) for one in wanted.values() for role in one.logits}
+        found = model.token_stats(
+            params, groups, temperature=temperature, kept_ids=kept_ids, comparisons=wanted, fixed=fixed
+        )
         return jax.tree.map(jax.lax.stop_gradient, found)
 
     # another branch than the sampler's, which folds steps into the run's key itself

@@ -140,14 +140,8 @@ def informed(recipe, data):
         "better_prompt": jnp.zeros(data.groups.completions.shape),
         "worse_prompt": jnp.zeros(data.groups.completions.shape),
     }
-    lookup = types.Lookup(lambda groups: data.policy, lambda groups: data.ref, jax.random.key(0))
+    lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0))
     return recipe.credit(data.groups, columns, lookup, recipe.init_memory())[0]
-
-
-def weighted(recipe, data):
-    """Credit from given completions and what the policy says of them before the update."""
-    given = {"policy_logps": data.policy.logps, "log_collisions": -data.policy.entropy}
-    return recipe.credit(data.groups, ref_logps(recipe, data), **given)
 
 
 def sparse(recipe, data):
@@ -161,7 +155,7 @@ def taught(recipe, data):
     return recipe.credit(data.groups, total_variations=jnp.abs(data.old.logps) / 5)
 
 
-OFFLINE = (sparse, taught, offline, informed, weighted)
+OFFLINE = (sparse, taught, offline, informed)
 """The ways of crediting without a rollout."""
 
 

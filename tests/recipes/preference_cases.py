@@ -41,7 +41,7 @@ CASES = {
     "aot_paired": cases.Case(pt.AOTPaired(beta=0.1), cases.informed, group_size=2),
     "aot_unpaired": cases.Case(pt.AOTUnpaired(beta=0.1), cases.informed, group_size=2),
     "beta_dpo": cases.Case(pt.BetaDPO(), cases.informed, group_size=2),
-    "wpo": cases.Case(pt.WPO(pt.DPO()), cases.weighted, group_size=2),
+    "wpo": cases.Case(pt.WPO(pt.DPO()), cases.informed, group_size=2, divergences=("collision",)),
     "online_kl_dpo": cases.Case(pt.OnlineKLDPO(kl_coef=0.1), cases.offline),
     "rationale_po": cases.Case(pt.RationalePO(), cases.offline, group_size=3),
     "mapl": cases.Case(pt.MAPL(), cases.offline, group_size=8),

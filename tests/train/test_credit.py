@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posttrain_jax import types
+from posttrain_jax import masked, types
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
 from posttrain_jax.losses import implicit_reward, pairing, running, weight
 from posttrain_jax.models import vocabulary
-from posttrain_jax.recipes.preference import dpo, online_preference
+from posttrain_jax.recipes.preference import dpo, online_preference, wpo
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import credit, leaf, metrics, offline, online, optimizer, reference, run, update
@@ -157,6 +157,22 @@ def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout
     state = online.run_online(parts, run.Plan(tmp_path, steps=1), start)
     assert metrics.read(tmp_path / "metrics.jsonl")[-1]["moved"] > 1e-4
     assert float(state.memory.count) == 16
+
+
+def test_wpo_looks_at_whole_distributions(tiny):
+    model = tiny.model(data=2)
+    start, groups = model.init(jax.random.key(0)), tiny.groups(model)
+    give = credit.make_offline(model, wpo.WPO(), reference.make_score(model))
+    state = update.init_state(model, ADAM, jax.random.key(0), params=start)
+    batch, _ = give(state, start, groups, {})
+    logits = model.logits(start, groups)
+    probs = jax.nn.softmax(jnp.einsum("pgtd,dv->pgtv", logits.hidden, logits.weight).astype(jnp.float32))
+    own = jnp.take_along_axis(probs, groups.completions[..., None], axis=-1)[..., 0]
+    log_weights = masked.mean(jnp.log(own / jnp.sum(probs**2, axis=-1)), groups.completion_mask, axis=-1)
+    plain = wpo.WPO().recipe.credit(groups, own).pair_weights
+    expected = plain * jnp.exp(jnp.minimum(log_weights.sum(-1), 0))
+    np.testing.assert_allclose(batch.pair_weights, expected, rtol=1e-4)
+    assert float(jnp.max(plain)) > 0
 
 
 def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):

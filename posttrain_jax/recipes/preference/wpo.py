@@ -8,11 +8,13 @@ before the update, and are not normalised. As in TRL, the product is held at 1.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import masked, types
+from posttrain_jax import comparison, masked, types
+from posttrain_jax.losses import collision
 from posttrain_jax.recipes.preference import dpo
 
 
@@ -28,21 +30,21 @@ class WPO:
         """As the recipe does."""
         return self.recipe.needs_ref
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P K T"] | None = None,
-        *,
-        policy_logps: Float[Array, "P K T"] | None = None,
-        log_collisions: Float[Array, "P K T"] | None = None,
-    ) -> types.PreferenceBatch:
-        """The recipe's, weighted by the policy before the update: `log_collisions` are log sum_v pi(v)^2 by token."""
-        batch = self.recipe.credit(groups, ref_logps)
-        if policy_logps is None or log_collisions is None:
-            raise ValueError("WPO weighs pairs by the policy: pass policy_logps and log_collisions to credit.")
-        log_weights = masked.mean(policy_logps - log_collisions, batch.completion_mask, axis=-1)
+        self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
+    ) -> tuple[types.PreferenceBatch, tuple[()]]:
+        """The recipe's, weighted by the policy before the update."""
+        batch = self.recipe.credit(groups, lookup.ref(groups).logps if self.needs_ref else None)
+        wanted = {"collision": comparison.Comparison(collision.Collision(), {"policy": 1.0})}
+        policy, mask = lookup.policy(groups, None, wanted), batch.completion_mask
+        log_collisions = jnp.log(jnp.where(mask, policy.divergences["collision"], 1))
+        log_weights = masked.mean(policy.logps - log_collisions, mask, axis=-1)
         weights = jnp.exp(jnp.minimum(jnp.sum(log_weights, axis=-1), 0))
-        return dataclasses.replace(batch, pair_weights=batch.pair_weights * weights)
+        return dataclasses.replace(batch, pair_weights=batch.pair_weights * weights), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -1,17 +1,26 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from canonical_pair import GROUPS, MASK, POLICY, REF, spread, stats, step
 
+from posttrain_jax import types
 from posttrain_jax.recipes.preference.cpo import CPO
 from posttrain_jax.recipes.preference.dpo import DPO
 from posttrain_jax.recipes.preference.wpo import WPO
 
 
+def looked_up(recipe, logps, collisions):
+    """The batch under a policy of these log-probabilities and (logarithms of) collisions."""
+    policy = dataclasses.replace(stats(logps), divergences={"collision": jnp.where(MASK, jnp.exp(collisions), 0)})
+    lookup = types.Lookup(lambda *_: policy, lambda *_: stats(REF), jax.random.key(0))
+    return recipe.credit(GROUPS, {}, lookup, ())[0]
+
+
 def credit(recipe, chosen_weight, rejected_weight, logps=POLICY.logps):
-    collisions = jnp.where(MASK, logps - spread(5 * np.log(chosen_weight), 7 * np.log(rejected_weight)), 0)
-    return recipe.credit(GROUPS, REF, policy_logps=logps, log_collisions=collisions)
+    weights = spread(5 * np.log(chosen_weight), 7 * np.log(rejected_weight))
+    return looked_up(recipe, logps, logps - weights)
 
 
 def test_canonical_pair():
@@ -37,11 +46,6 @@ def test_a_likelihood_beside_the_preference_is_not_weighted():
 
 def test_even_tokens_are_what_a_uniform_policy_expects():
     log_probs = jnp.where(MASK, -np.log(8.0), 0)
-    batch = WPO().credit(GROUPS, REF, policy_logps=log_probs, log_collisions=log_probs)
+    batch = looked_up(WPO(), log_probs, log_probs)
     np.testing.assert_allclose(batch.pair_weights, [1])
     assert WPO().loss(stats(log_probs), batch)[0] > 0
-
-
-def test_what_is_missing_is_named():
-    with pytest.raises(ValueError, match="log_collisions"):
-        WPO().credit(GROUPS, REF, policy_logps=POLICY.logps)
