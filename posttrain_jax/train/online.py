@@ -140,7 +140,7 @@ class _Stages:
             checks.double_bos(first, parts.tokenizer.bos_id)
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
-        self._parts, self._frozen, self._told = parts, frozen, False
+        self._parts, self._frozen, self._notices = parts, frozen, summary.Notices()
         sampler = generate.make_generate(model, parts.sampling, parts.group_size)
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
@@ -174,13 +174,12 @@ class _Stages:
 
     def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple["_Rewards", dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
-        if scores.report.failures and not self._told:
-            self._told = True
-            process.tell(summary.failed(scores.report))
+        self._notices.failed(scores.report)
         rewards, columns = self._put(scores.rewards), self._put(scores.columns)
         numbers, by_column = self._summary(rollout, rewards, columns)
         values = {name: float(x) for name, x in numbers.items()}
-        named = zip(scores.names, np.asarray(by_column), strict=True)
+        self._notices.constant(scores.names, np.asarray(by_column.constant))
+        named = zip(scores.names, np.asarray(by_column.means), strict=True)
         values |= {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
         return _Rewards(rewards, {name: columns[..., index] for index, name in enumerate(scores.names)}), values
 

@@ -1,32 +1,49 @@
 """Numbers that describe a rollout and its scoring."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from posttrain_jax import masked, types
 from posttrain_jax.rewards import report
 from posttrain_jax.train import process
 
 
+class OfColumns(NamedTuple):
+    """Global numbers of each reward by itself."""
+
+    means: Float[Array, "K"]
+    """Where it applied."""
+    constant: Bool[Array, "K"]
+    """True where completions of a prompt could have had different scores, and none had."""
+
+
 def of_rollout(
     rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Float[Array, "P G K"]
-) -> tuple[dict[str, Float[Array, ""]], Float[Array, "K"]]:
-    """Global numbers of a rollout: means over scored completions, and each reward's mean where it applied."""
-    scored = ~jnp.isnan(rewards)
-    spread = jnp.max(jnp.where(scored, rewards, -jnp.inf), axis=1) > jnp.min(
-        jnp.where(scored, rewards, jnp.inf), axis=1
-    )
+) -> tuple[dict[str, Float[Array, ""]], OfColumns]:
+    """Global numbers of a rollout: means over scored completions, and those of each reward."""
+    scored, applied = ~jnp.isnan(rewards), ~jnp.isnan(columns)
     numbers = {
         "reward": masked.mean(rewards, scored),
         "reward_std": jnp.sqrt(masked.variance(rewards, scored)),
         "unscored": jnp.mean((~scored).astype(jnp.float32)),
-        "equal_groups": jnp.mean((~spread).astype(jnp.float32)),
+        "equal_groups": jnp.mean((~_varies(rewards)).astype(jnp.float32)),
         "truncated": jnp.mean(rollout.truncated.astype(jnp.float32)),
         "completion_length": jnp.mean(rollout.groups.completion_lengths.astype(jnp.float32)),
     }
-    return numbers, masked.mean(columns, ~jnp.isnan(columns), axis=(0, 1))
+    compared = jnp.any(jnp.sum(applied, axis=1) > 1, axis=0)
+    constant = compared & ~jnp.any(_varies(columns), axis=0)
+    return numbers, OfColumns(masked.mean(columns, applied, axis=(0, 1)), constant)
+
+
+def _varies(values: Float[Array, "P G *K"]) -> Bool[Array, "P *K"]:
+    """Whether a group holds two different scores."""
+    known = ~jnp.isnan(values)
+    return jnp.max(jnp.where(known, values, -jnp.inf), axis=1) > jnp.min(jnp.where(known, values, jnp.inf), axis=1)
 
 
 def failures(told: report.ScoreReport) -> dict[str, float]:
@@ -36,13 +53,31 @@ def failures(told: report.ScoreReport) -> dict[str, float]:
     return {f"failed/{name}": float(count) for name, count in zip(kinds, counts, strict=True) if count}
 
 
-def failed(told: report.ScoreReport) -> str:
-    """What went wrong in this process's scoring, in one sentence that quotes the first failure."""
-    first = (told.first_error or "").strip().split("\n")[-1]
-    return (
-        f"{told.failures} of {told.samples} completions have no reward (the first: {first}): such ones are left out of"
-        " their groups, and counted as failed/... in the metrics of every step."
-    )
+class Notices:
+    """What is said of the rewards to the person who started the run, once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def failed(self, told: report.ScoreReport) -> None:
+        """What went wrong in this process's scoring, in one sentence that quotes the first failure."""
+        if told.failures and "failures" not in self._said:
+            self._said.add("failures")
+            first = (told.first_error or "").strip().split("\n")[-1]
+            process.tell(
+                f"{told.failures} of {told.samples} completions have no reward (the first: {first}): such ones are left"
+                " out of their groups, and counted as failed/... in the metrics of every step."
+            )
+
+    def constant(self, names: Sequence[str], flags: Bool[np.ndarray, "K"]) -> None:
+        """Which rewards told no two completions of a prompt apart, in a sentence."""
+        new = [name for name, flag in zip(names, flags, strict=True) if flag and f"reward {name}" not in self._said]
+        self._said.update(f"reward {name}" for name in new)
+        if new:
+            process.tell(
+                f"reward {', '.join(map(repr, new))} gave all completions of a prompt the same score, with every prompt"
+                " of this step: what compares completions of a prompt learns nothing from it."
+            )
 
 
 def unscored(told: report.ScoreReport) -> str:

@@ -134,15 +134,17 @@ def test_failed_rewards_are_counted_and_left_out(tmp_path, model, start):
     assert any(row["reward"] is None for row in metrics.read(tmp_path / "samples.jsonl")) or line["unscored"] < 1
 
 
-def test_equal_rewards_are_refused_unless_wanted(tmp_path, model, start):
+def test_equal_rewards_are_refused_unless_wanted(tmp_path, model, start, capsys):
     flat = parts(model, reward=lambda one: 0.0)
-    plan = run.Plan(tmp_path, steps=1)
+    plan = run.Plan(tmp_path, steps=2)
     with pytest.raises(ValueError, match="all 16 rewards of the first batch are 0, from which nothing"):
         online.run_online(flat, plan, start)
+    capsys.readouterr()
     online.run_online(dataclasses.replace(flat, refuse_equal_rewards=False), plan, start)
-    (line,) = numbers(tmp_path)
-    assert line["equal_groups"] == 1
-    assert line["grad_norm"] < 1e-6
+    assert capsys.readouterr().err.count("reward 'a' gave all completions of a prompt the same score") == 1
+    for line in numbers(tmp_path):
+        assert line["equal_groups"] == 1
+        assert line["grad_norm"] < 1e-6
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, model, start):

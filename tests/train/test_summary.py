@@ -1,9 +1,20 @@
+import math
+
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from posttrain_jax import types
 from posttrain_jax.rewards import report
 from posttrain_jax.train import summary
+
+
+def rollout_of(shape):
+    ones = jnp.ones(shape, jnp.int32)
+    tokens = ones[..., None]
+    groups = types.Groups(ones[:, :1], ones[:, 0], tokens, ones, tokens > 0, jnp.arange(shape[0]))
+    stats = types.TokenStats(jnp.zeros(tokens.shape), jnp.zeros(tokens.shape))
+    return types.Rollout(groups, stats, truncated=ones > 1)
 
 
 def test_a_rollout_by_hand():
@@ -29,7 +40,48 @@ def test_a_rollout_by_hand():
         "completion_length": 2.5,
     }
     assert {name: float(x) for name, x in numbers.items()} == pytest.approx(expected)
-    assert columns.tolist() == [3.0, 1.0]
+    assert columns.means.tolist() == [3.0, 1.0]
+    assert columns.constant.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "same"),
+    [
+        ([[1, 1], [2, 2]], True),  # different from prompt to prompt alone
+        ([[0, 0], [0, 0]], True),
+        ([[1, 1], [2, 3]], False),
+        ([[1, math.nan], [2, 2]], True),
+        ([[1, math.nan], [2, math.nan]], False),  # nothing was compared
+        ([[math.nan] * 2] * 2, False),
+        ([[1], [2]], False),
+    ],
+)
+def test_a_reward_is_constant_where_no_group_tells_completions_apart(column, same):
+    rewards = jnp.asarray(column, jnp.float32)
+    assert summary.of_rollout(rollout_of(rewards.shape), rewards, rewards[..., None])[1].constant.tolist() == [same]
+
+
+def test_a_notice_is_given_once(capsys):
+    notices = summary.Notices()
+    names = ("form", "answer", "length")
+    notices.constant(names, np.asarray([True, False, True]))
+    said = capsys.readouterr().err
+    assert said.startswith("reward 'form', 'length' gave all completions of a prompt the same score")
+    notices.constant(names, np.asarray([True, False, True]))
+    assert capsys.readouterr().err == ""
+    notices.constant(names, np.asarray([True, True, False]))
+    assert capsys.readouterr().err.startswith("reward 'answer' gave")
+    quiet = report.ScoreReport(4, timeouts=0, errors=0, crashes=0, invalid=0, first_error=None)
+    broken = report.ScoreReport(4, timeouts=1, errors=0, crashes=0, invalid=0, first_error="took longer")
+    for told, start in (
+        (quiet, ""),
+        (broken, "1 of 4 completions have no reward (the first: took longer)"),
+        (broken, ""),
+    ):
+        notices.failed(told)
+        said = capsys.readouterr().err
+        assert said.startswith(start)
+        assert bool(said) == bool(start)
 
 
 def test_failures_are_named_by_kind():
