@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.align_distil import AlignDistil
     from posttrain_jax.recipes.distillation.gkd import GKD
+    from posttrain_jax.recipes.distillation.minillm import MiniLLM
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
@@ -174,6 +175,7 @@ _MODULE_OF = {
     "SparsePO": "recipes.preference.sparse_po",
     "AlignDistil": "recipes.distillation.align_distil",
     "GKD": "recipes.distillation.gkd",
+    "MiniLLM": "recipes.distillation.minillm",
     "OnPolicy": "recipes.distillation.on_policy",
     "ORPO": "recipes.preference.orpo",
     "CPO": "recipes.preference.cpo",
@@ -325,6 +327,7 @@ __all__ = [
     "LikelihoodBatch",
     "LitePPO",
     "LongPO",
+    "MiniLLM",
     "NLLRegularizedDPO",
     "OffsetDPO",
     "OnPolicy",

@@ -162,6 +162,8 @@ class Lookup:
     """`ref(groups, kept_ids=None, comparisons=None)`: the reference, likewise."""
     key: Key[Array, ""]
     """Of this step, for what is drawn at random."""
+    fixed: Mapping[str, Callable[..., TokenStats]] = dataclasses.field(default_factory=dict)
+    """Likewise other models, by role: a teacher."""
 
 
 Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch
@@ -244,7 +246,5 @@ class InformedOffline(Informed, Protocol):
     ) -> tuple[Any, PyTree]:
         """The batch, and what to remember once the update is done.
 
-        Args:
-            columns: what the data say of a row beside its tokens, [P] or [P, G]: scores, labels; 0 on filling rows.
-        """
+        `columns` say more of a row than its tokens, [P] or [P, G]: scores, labels; 0 on filling rows."""
         ...

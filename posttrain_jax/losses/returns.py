@@ -37,6 +37,15 @@ def to_go(
     return gae(rewards, values, mask, discount=discount, trace=jnp.ones(rewards.shape[:2]))
 
 
+def following_mean(rewards: Float[Array, "P G T"], mask: Bool[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """Mean reward of the counted tokens behind each: sum_{s > t} r_s / (how many these are), 0 on the last.
+
+    Source: Gu et al. 2023 (MiniLLM, arXiv:2306.08543), length normalisation.
+    """
+    behind = jnp.cumsum(mask[:, :, ::-1].astype(jnp.float32), axis=-1)[:, :, ::-1] - 1
+    return jnp.where(mask & (behind > 0), (to_go(rewards, mask) - rewards) / jnp.maximum(behind, 1), 0)
+
+
 def gae(
     rewards: Float[Array, "P G T"],
     values: Float[Array, "P G T"],

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from posttrain_jax import comparison, types
 from posttrain_jax.train import update
@@ -27,25 +27,27 @@ def make_online(
     model: update.Model,
     recipe: types.OnlineRecipe | types.InformedOnline,
     score: Score,
+    fixed: Mapping[str, update.Model],
     *,
     temperature: float,
-) -> Callable[[types.TrainState, PyTree, types.Rollout, Float[Array, "P G"], Mapping[str, Array]], Credited]:
-    """`credit(state, ref_params, rollout, rewards, columns) -> (batch, memory)`, compiled.
+) -> Callable[..., Credited]:
+    """`credit(state, ref_params, rollout, rewards, columns, fixed_params) -> (batch, memory)`, compiled.
 
     Args:
         score: the loop's, which is then compiled once for all its uses.
+        fixed: the models that the recipe may ask beside the reference, by role; `fixed_params` are their parameters.
         temperature: what sampling divided the logits by.
     """
     if isinstance(recipe, types.InformedOnline):
 
-        def informed(state, ref_params, rollout, rewards, columns):
-            lookup = _lookup(model, state, ref_params, temperature)
+        def informed(state, ref_params, rollout, rewards, columns, fixed_params):
+            lookup = _lookup(model, state, ref_params, temperature, _others(fixed, fixed_params))
             return recipe.credit(rollout, rewards, columns, lookup, state.memory)
 
         return jax.jit(informed, out_shardings=_shardings(model))
     compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
 
-    def plain(state, ref_params, rollout, rewards, columns):
+    def plain(state, ref_params, rollout, rewards, columns, fixed_params):
         ref_logps = score(ref_params, rollout.groups, rollout.kept_ids).logps if recipe.needs_ref else None
         return compiled(rollout, rewards, ref_logps), state.memory
 
@@ -63,7 +65,7 @@ def make_offline(
     if isinstance(recipe, types.InformedOffline):
 
         def informed(state, ref_params, groups, columns):
-            return recipe.credit(groups, columns, _lookup(model, state, ref_params, 1.0), state.memory)
+            return recipe.credit(groups, columns, _lookup(model, state, ref_params, 1.0, {}), state.memory)
 
         return jax.jit(informed, out_shardings=_shardings(model))
     compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
@@ -80,27 +82,37 @@ def make_offline(
     return plain
 
 
-def _lookup(model: update.Model, state: types.TrainState, ref_params: PyTree, temperature: float) -> types.Lookup:
-    models = {"policy": state.params, "ref": ref_params}
+def _lookup(
+    model: update.Model,
+    state: types.TrainState,
+    ref_params: PyTree,
+    temperature: float,
+    others: Mapping[str, tuple[update.Model, PyTree]],
+) -> types.Lookup:
+    models = {**others, "policy": (model, state.params), "ref": (model, ref_params)}
 
     def stats(
-        params: PyTree,
+        role: str,
         groups: types.Groups,
         kept_ids: Array | None = None,
         comparisons: Mapping[str, comparison.Comparison] | None = None,
     ) -> types.TokenStats:
         wanted = comparisons or {}
-        fixed = {role: model.logits(models[role], groups) for one in wanted.values() for role in one.logits}
-        found = model.token_stats(
-            params, groups, temperature=temperature, kept_ids=kept_ids, comparisons=wanted, fixed=fixed
+        roles = {role for one in wanted.values() for role in one.logits}
+        fixed = {other: models[other][0].logits(models[other][1], groups) for other in roles}
+        found = models[role][0].token_stats(
+            models[role][1], groups, temperature=temperature, kept_ids=kept_ids, comparisons=wanted, fixed=fixed
         )
         return jax.tree.map(jax.lax.stop_gradient, found)
 
+    ask = {role: functools.partial(stats, role) for role in models}
     # another branch than the sampler's, which folds steps into the run's key itself
     key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
-    return types.Lookup(
-        policy=functools.partial(stats, state.params), ref=functools.partial(stats, ref_params), key=key
-    )
+    return types.Lookup(policy=ask["policy"], ref=ask["ref"], key=key, fixed=ask)
+
+
+def _others(fixed: Mapping[str, update.Model], params: Mapping[str, PyTree]) -> dict[str, tuple[update.Model, PyTree]]:
+    return {role: (model, params[role]) for role, model in fixed.items()}
 
 
 def _shardings(model: update.Model) -> tuple[NamedSharding, NamedSharding]:

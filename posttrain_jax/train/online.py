@@ -54,7 +54,7 @@ class Online:
     moving: reference.Moving | None = None
     """How the reference follows the policy; None where it stands still."""
     fixed: Mapping[str, reference.Fixed] = dataclasses.field(default_factory=dict)
-    """Other models that the recipe compares with, by role; the reference's is `ref`."""
+    """Other models that the recipe compares with or asks, by role; the reference's is `ref`."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
@@ -144,7 +144,7 @@ class _Stages:
         sampler = generate.make_generate(model, parts.sampling, parts.group_size)
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
-        self._credit = credit.make_online(model, parts.recipe, self._score, temperature=temperature)
+        self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)
         self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
         self._compared = compared
         learner = update.make_update(
@@ -188,7 +188,8 @@ class _Stages:
     ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
         whole = dataclasses.replace(state, params=self._whole(state))
-        batch, memory = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns)
+        fixed = self._compared.params(ref_params)
+        batch, memory = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
         if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
             old = self._score(whole.params, rollout.groups, rollout.kept_ids)
             batch = dataclasses.replace(batch, old_logps=old.logps)
@@ -206,7 +207,7 @@ class _Stages:
         for number in range(self._parts.updates_per_rollout):
             if number > 0 and isinstance(self._parts.recipe, types.InformedOnline):
                 whole = dataclasses.replace(state, params=self._whole(state))
-                anew, _ = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns)
+                anew, _ = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
                 same = isinstance(anew, types.PolicyBatch)
                 batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew
             state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)

@@ -42,10 +42,12 @@ class Compared(NamedTuple):
 def compared(recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed]) -> Compared:
     """The reference, which is of the policy's `model`, and `fixed`, for a recipe that compares; nothing for another.
 
+    A recipe that looks at the policy may ask `fixed` without comparing.
+
     Raises:
         ValueError: models are given and the recipe compares with none, or one lies on another mesh.
     """
-    if not isinstance(recipe, comparison.Comparing):
+    if not isinstance(recipe, comparison.Comparing) and not (fixed and isinstance(recipe, types.InformedOnline)):
         if fixed:
             raise ValueError(f"{type(recipe).__name__} compares with no model: leave {sorted(fixed)} out.")
         return Compared({}, {})

@@ -36,6 +36,12 @@ def test_to_go_is_discounted_summing_from_the_end():
     np.testing.assert_allclose(returns.to_go(rewards, MASK, discount=0.5)[0, 0], [3, 4, 4])
 
 
+def test_the_mean_of_what_follows_by_hand():
+    rewards = jnp.array([[[0.2, -0.1, 0.4], [0.2, 9.0, 0.4]]])
+    mask = jnp.array([[[True, True, True], [True, False, True]]])
+    np.testing.assert_allclose(returns.following_mean(rewards, mask)[0], [[0.15, 0.4, 0], [0.4, 0, 0]], atol=1e-6)
+
+
 def test_tool_output_is_stepped_over():
     wide = jnp.array([[[True, False, True, False, False, True, False]]])
     spread = lambda x: jnp.full((1, 1, 7), 9.0).at[0, 0, jnp.array([0, 2, 5])].set(x[0, 0])  # noqa: E731

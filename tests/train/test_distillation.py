@@ -9,6 +9,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts
 from posttrain_jax.losses import generator
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.distillation.gkd import GKD
+from posttrain_jax.recipes.distillation.minillm import MiniLLM
 from posttrain_jax.recipes.distillation.on_policy import OnPolicy
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
@@ -27,7 +28,7 @@ def parts(tiny):
     encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
     return online.Online(
         model=student,
-        recipe=OnPolicy(GKD(generator.ReverseKL())),
+        recipe=MiniLLM(),
         optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
         tokenizer=WORDS,
         data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=8, seed=0),
@@ -39,7 +40,9 @@ def parts(tiny):
     )
 
 
-def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts):
+@pytest.mark.parametrize("recipe", [OnPolicy(GKD(generator.ReverseKL())), MiniLLM()], ids=["gkd", "minillm"])
+def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts, recipe):
+    parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=12), parts.model.init(jax.random.key(0)))
     values = [line["teacher_divergence"] for line in metrics.read(tmp_path / "metrics.jsonl")]
     assert values[-1] < 0.5 * values[0]

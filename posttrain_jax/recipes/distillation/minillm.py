@@ -1,0 +1,80 @@
+"""MiniLLM: the reverse KL of whole completions, by policy gradient (Gu et al. 2023, arXiv:2306.08543).
+
+    L = mean_t [ KL(pi(. | s_t) || teacher(. | s_t)) - min(w r A, clip(w r, 1 - eps, 1 + eps) A) ]
+    A_t = mean of d_s over s > t, whitened,   d = clip(log(teacher / pi) / scale),   r = pi / pi_old
+    w_t = pi_old / ((1 - a) pi_old + a teacher)
+
+A token's own divergence is exact, what it leads to is a reward. With sums for means, without whitening and clipping,
+both together have exactly the gradient of KL(pi || teacher) of completions. w is for tokens drawn from the mixture of
+student and teacher (`sampler` then holds the student's own log-probabilities); `run_online` samples from the student.
+
+Differs from the authors' code: A leaves out the token's own reward, as in the paper. The likelihood of pre-training
+text that they add is a batch of its own, of `SFT`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from posttrain_jax import comparison, types
+from posttrain_jax.losses import advantage, generator, ratio, returns, surrogate, weight
+
+
+@dataclasses.dataclass(frozen=True)
+class MiniLLM:
+    """Exact reverse KL of the next token, and a clipped policy gradient for that of the tokens behind it."""
+
+    clip: float = 0.2
+    """Clip range of the weighted ratio (epsilon)."""
+    scale: float = 0.5
+    """What the log-ratios of teacher to student are divided by."""
+    limit: float = 100.0
+    """The largest reward of a token, of either sign."""
+    teacher_share: float = 0.0
+    """Of the teacher in the mixture that was sampled from (a); the paper mixes 0.2 in."""
+
+    def __post_init__(self):
+        surrogate.check_range(low=self.clip, high=self.clip)
+        if not (self.scale > 0 and self.limit > 0 and 0 <= self.teacher_share < 1):
+            raise ValueError(f"{self}: scale and limit must be above 0, and teacher_share in [0, 1).")
+
+    @property
+    def needs_ref(self) -> bool:
+        """Never: the teacher is a model of its own."""
+        return False
+
+    def init_memory(self) -> tuple[()]:
+        """Nothing is remembered."""
+        return ()
+
+    def comparisons(self, batch: types.PolicyBatch) -> Mapping[str, comparison.Comparison]:
+        """KL(pi || teacher)."""
+        return {"teacher": comparison.Comparison(generator.ReverseKL(), {"teacher": 1.0})}
+
+    def credit(
+        self, rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Any, lookup: types.Lookup, memory: PyTree
+    ) -> tuple[types.PolicyBatch, PyTree]:
+        """The teacher's rewards; of those given only which are NaN is looked at: such completions do not count."""
+        groups, student = rollout.groups, rollout.sampler.logps
+        counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
+        gaps = lookup.fixed["teacher"](groups, rollout.kept_ids).logps - student
+        behind = returns.following_mean(jnp.clip(gaps / self.scale, -self.limit, self.limit), counted)
+        corrections = -generator.log_mixture(gaps, self.teacher_share)
+        return types.PolicyBatch(
+            completion_mask=groups.completion_mask,
+            advantages=advantage.whitened(behind, counted),
+            token_weights=weight.token_mean(counted),
+            extra={"log_weights": jnp.where(counted, corrections, 0)},
+        ), memory
+
+    def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
+        """The equation above."""
+        log_ratios = ratio.token(policy.logps, batch.old_logps) + batch.extra["log_weights"]
+        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip, high=self.clip)
+        cut = surrogate.clip_fraction(log_ratios, batch.advantages, low=self.clip, high=self.clip)
+        distances = policy.divergences["teacher"]
+        metrics = {"teacher_divergence": distances, "clip_fraction": cut, "entropy": policy.entropy}
+        return (batch.token_weights * (distances + losses)).sum(), metrics
