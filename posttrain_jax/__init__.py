@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.align_distil import AlignDistil
     from posttrain_jax.recipes.distillation.gkd import GKD
+    from posttrain_jax.recipes.distillation.kdrl import KDRL
     from posttrain_jax.recipes.distillation.minillm import MiniLLM
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
@@ -175,6 +176,7 @@ _MODULE_OF = {
     "SparsePO": "recipes.preference.sparse_po",
     "AlignDistil": "recipes.distillation.align_distil",
     "GKD": "recipes.distillation.gkd",
+    "KDRL": "recipes.distillation.kdrl",
     "MiniLLM": "recipes.distillation.minillm",
     "OnPolicy": "recipes.distillation.on_policy",
     "ORPO": "recipes.preference.orpo",
@@ -265,6 +267,7 @@ __all__ = [
     "GSPO",
     "GTPO",
     "IPO",
+    "KDRL",
     "KTO",
     "LCPO",
     "LUSPO",

@@ -7,8 +7,7 @@
 A token's own divergence is exact, what it leads to is a reward. With sums for means, without whitening and clipping,
 both together have exactly the gradient of KL(pi || teacher) of completions. w is for tokens drawn from the mixture of
 student and teacher (`sampler` then holds the student's own log-probabilities); `run_online` samples from the student.
-
-Differs from the authors' code: A leaves out the token's own reward, as in the paper. The likelihood of pre-training
+Differs from the authors' code: A leaves out the token's own reward, as in the paper, and the likelihood of pre-training
 text that they add is a batch of its own, of `SFT`.
 """
 
@@ -21,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
 from posttrain_jax.losses import advantage, generator, ratio, returns, surrogate, weight
+from posttrain_jax.recipes.distillation import teacher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class MiniLLM:
         """The teacher's rewards; of those given only which are NaN is looked at: such completions do not count."""
         groups, student = rollout.groups, rollout.sampler.logps
         counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
-        gaps = lookup.fixed["teacher"](groups, rollout.kept_ids).logps - student
+        gaps = teacher.logps(rollout, lookup) - student
         behind = returns.following_mean(jnp.clip(gaps / self.scale, -self.limit, self.limit), counted)
         corrections = -generator.log_mixture(gaps, self.teacher_share)
         return types.PolicyBatch(

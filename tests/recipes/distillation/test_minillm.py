@@ -36,6 +36,12 @@ def test_what_follows_a_token_is_its_reward():
     assert not credit(MiniLLM(), rewards=jnp.nan).token_weights.any()
 
 
+def test_a_missing_teacher_is_refused():
+    lookup = types.Lookup(lambda *_: None, lambda *_: None, jax.random.key(0))
+    with pytest.raises(ValueError, match="there is no teacher"):
+        MiniLLM().credit(rollout(MASK, STUDENT), jnp.zeros((1, 1)), {}, lookup, ())
+
+
 def test_completions_of_the_mixture_are_weighted_by_the_student_in_it():
     np.testing.assert_allclose(credit(MiniLLM()).extra["log_weights"], 0, atol=1e-7)
     student, teacher = np.exp(STUDENT), np.exp(TEACHER)

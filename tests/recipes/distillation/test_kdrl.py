@@ -1,0 +1,76 @@
+"""KDRL by hand, and as GRPO with shifted advantages."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from whole_vocabulary import rollout
+
+from posttrain_jax import types
+from posttrain_jax.losses import guidance, surrogate
+from posttrain_jax.recipes.distillation.kdrl import KDRL
+from posttrain_jax.recipes.policy.grpo import GRPO
+
+MASK = jnp.array([[[True, True], [True, False]], [[True, True], [True, True]]])
+REWARDS = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+STUDENT = jnp.where(MASK, -1.0, 0.0)
+TEACHER = jnp.where(MASK, jnp.array([[[-1.5, -0.2], [-0.3, 0.0]], [[-2.0, -1.0], [-0.1, -0.4]]]), 0.0)
+CONSTANT = guidance.Falling(start=0.1, slope=0.0, floor=0.1)
+
+
+def credit(recipe, rewards=REWARDS, step=0):
+    def teacher(*_):
+        return types.TokenStats(TEACHER, jnp.zeros(MASK.shape))
+
+    lookup = types.Lookup(teacher, teacher, jax.random.key(0), fixed={"teacher": teacher})
+    return recipe.credit(rollout(MASK, STUDENT), rewards, {}, lookup, jnp.int32(step))
+
+
+def differentiate(recipe, batch, logps=STUDENT):
+    def loss(x):
+        return recipe.loss(types.TokenStats(x, jnp.zeros(MASK.shape)), batch)[0]
+
+    return jax.value_and_grad(loss)(logps)
+
+
+def test_one_token_by_hand():
+    recipe = KDRL(CONSTANT)
+    batch, _ = credit(recipe, jnp.zeros((2, 2)))
+    value, gradient = differentiate(recipe, batch)
+    weights = np.array([[[1 / 6, 1 / 6], [1 / 6, 0]], [[1 / 8, 1 / 8], [1 / 8, 1 / 8]]])
+    np.testing.assert_allclose(gradient, weights * 0.1 * (STUDENT - TEACHER), atol=1e-7)
+    np.testing.assert_allclose(gradient[0, 0, 0] / weights[0, 0, 0], 0.5 * 0.1, rtol=1e-5)
+    np.testing.assert_allclose(value, np.sum(weights * 0.1 * (STUDENT - TEACHER) ** 2 / 2), rtol=1e-5)
+
+
+def test_on_policy_it_is_a_shift_of_the_advantages():
+    recipe = KDRL(CONSTANT, distilled=guidance.failures)
+    batch, _ = credit(recipe)
+    coefficients = jnp.where(MASK & (REWARDS == 0)[:, :, None], 0.1, 0)
+    np.testing.assert_allclose(batch.extra["coefficients"], coefficients, rtol=1e-6)
+    shifted = batch.advantages + coefficients * (TEACHER - STUDENT)
+    expected = jax.grad(lambda x: jnp.sum(batch.token_weights * surrogate.reinforce(x, shifted)))(STUDENT)
+    np.testing.assert_allclose(differentiate(recipe, batch)[1], expected, atol=1e-7)
+
+
+def test_without_the_teacher_it_is_grpo_by_tokens():
+    recipe, plain = KDRL(guidance.Falling(start=0.0, slope=0.0, floor=0.0)), GRPO(kl_coef=0.0)
+    batch, _ = credit(recipe)
+    given = dataclasses.replace(plain.credit(rollout(MASK, STUDENT), REWARDS), token_weights=batch.token_weights)
+    for got, expected in zip(differentiate(recipe, batch), differentiate(plain, given), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-7)
+
+
+def test_the_coefficient_falls_with_the_steps_that_are_remembered():
+    recipe = KDRL()
+    assert recipe.init_memory() == 0
+    batch, memory = credit(recipe, step=40)
+    assert memory == 41
+    np.testing.assert_allclose(batch.extra["coefficients"], jnp.where(MASK, 0.003, 0), rtol=1e-5)
+
+
+def test_completions_whose_scoring_failed_do_not_count():
+    batch, _ = credit(KDRL(CONSTANT), REWARDS.at[0, 1].set(jnp.nan))
+    assert not batch.token_weights[0, 1].any()
+    assert not batch.extra["coefficients"][0, 1].any()
