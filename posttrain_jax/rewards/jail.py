@@ -63,12 +63,18 @@ def close_file_systems() -> None:
 
 
 def limit(memory: int, output: int, processes: int) -> None:
-    """The limits of every process from here on."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (output, output))
-    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    """The limits of every process from here on; those that stand already may be lower, and stay."""
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: output,
+        resource.RLIMIT_NPROC: processes,
+    }
+    for kind, value in wanted.items():
+        most = resource.getrlimit(kind)[1]
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(kind, (value, value))
 
 
 def program(interpreter: str, source: bytes, limits: tuple[int, int, int], report: int) -> None:

@@ -32,6 +32,12 @@ def _parse_gold(text: str, targets: tuple[Target, ...]) -> list:
     return math_verify.parse(text, targets, parsing_timeout=0)
 
 
+def same(first: str, second: str) -> bool:
+    """Whether math-verify finds two bare LaTeX answers equal, the first as gold: for votes. Unreadable ones are not."""
+    gold, answer = (_parse_gold(as_latex(text), ANYWHERE) for text in (first, second))
+    return bool(gold and answer) and math_verify.verify(gold, answer, timeout_seconds=0, raise_on_error=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class MathAnswer:
     r"""1 where math-verify finds the answer equal to the gold answer, else 0.

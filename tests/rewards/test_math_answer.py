@@ -3,9 +3,10 @@ import math
 import pathlib
 
 import making
+import math_verify
 import pytest
 
-from posttrain_jax.rewards import extract, math_answer
+from posttrain_jax.rewards import extract, math_answer, vote
 
 GSM8K = pathlib.Path(__file__).parents[2].parent / "shared/data/gsm8k/test.jsonl"
 
@@ -41,6 +42,38 @@ TABLE = [
 @pytest.mark.parametrize(("gold", "completion", "score"), TABLE)
 def test_truth_table(gold, completion, score):
     assert math_answer.MathAnswer()(making.make(completion, answer=gold)) == score
+
+
+LETTERS = [
+    ("Answer: B", "B", 1),
+    ("answer is B", "B", 1),
+    ("answer is b", "B", 0),  # a small letter is not found
+    ("Answer: B", "C", 0),
+    ("A good reason for C", "A", 1),  # a false hit: the article is read as the letter
+    ("A good reason for C", "C", 0),
+    ("(B)", "B", 0),
+    ("", "B", 0),
+]
+
+
+@pytest.mark.parametrize(("completion", "gold", "score"), LETTERS)
+def test_truth_table_of_letters(completion, gold, score):
+    targets = (math_verify.StringExtractionConfig(),)
+    answer = math_verify.parse(completion, targets, parsing_timeout=0)
+    assert float(math_verify.verify([gold.lower()], answer, timeout_seconds=0)) == score
+
+
+def test_same():
+    assert math_answer.same("0.5", r"\frac{1}{2}")
+    assert math_answer.same("1,000", "1000")
+    assert not math_answer.same("0.5", "0.6")
+    assert not math_answer.same("", "")
+
+
+def test_votes_for_equal_numbers_are_counted_together():
+    group = [making.make(rf"\boxed{{{answer}}}") for answer in (r"\frac{1}{2}", "3", "0.5", "3.1")]
+    reward = vote.Majority(extract.last_boxed, same=math_answer.same)
+    assert reward.score_group(group) == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("gold", ["", "   "])

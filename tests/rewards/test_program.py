@@ -50,10 +50,10 @@ def test_the_whole_text_may_be_the_program(reward):
 
 
 def test_all_or_nothing_in_a_pool_and_endless_programs(reward):
-    limits = sandbox.Limits(time_s=1.0, memory_bytes=256 << 20)
+    limits = sandbox.Limits(time_s=1.0, memory_bytes=8 << 30)  # more than the worker itself may have
     rewards = combine.WeightedRewards({"all": (1.0, task_answer.FullMarks(program.PassedTests(limits)))})
     codes = [RIGHT, "print(3)", "while True: pass"]
-    with pool.RewardPool(rewards, workers=2, timeout_s=30.0) as scorer:
+    with pool.RewardPool(rewards, workers=2, timeout_s=30.0, memory_bytes=4 << 30) as scorer:
         scores = scorer.score([[making.make(fenced(code), tests=TESTS) for code in codes]])
     np.testing.assert_array_equal(scores.rewards, np.asarray([[1, 0, 0]], np.float32))
     assert scores.report.failures == 0
