@@ -86,6 +86,14 @@ def test_a_vocabulary_that_does_not_fit():
         CHARACTERS.check_vocabulary(102)
 
 
+def test_a_teacher_with_another_tokenizer():
+    CHARACTERS.check_same(CHARACTERS)
+    with pytest.raises(ValueError, match=r"different tokenizers: [0-9]+ tokens, .* are not the same in both"):
+        CHARACTERS.check_same(vocabulary.characters("abc"))
+    with pytest.raises(ValueError, match="2 tokens, 'a' among them"):
+        vocabulary.characters("ba").check_same(vocabulary.characters("ab"))
+
+
 def test_without_eos_nothing_would_stop():
     with pytest.raises(ValueError, match="has no EOS token; set eos_token"):
         tokenizer.wrap(pretrained(eos=None))
