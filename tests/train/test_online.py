@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import jax
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_run_learns_and_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model,
     assert lines[6]["kl"] > 1e-4
     assert {"reward", "entropy", "completion_length", "truncated", "grad_norm", "eval/norm"} <= lines[6].keys()
     about = json.loads((tmp_path / "whole" / "run.json").read_text())
-    assert about["objective"] == repr(grpo.GRPO())
+    assert about["objective"] == re.sub(" at 0x[0-9a-f]+", "", repr(grpo.GRPO()))  # the same in every process
 
     short = dataclasses.replace(plan, folder=tmp_path / "parts", steps=3)
     online.run_online(parts(model), short, start, evaluate=evaluate)
