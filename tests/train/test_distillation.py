@@ -9,6 +9,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts
 from posttrain_jax.losses import generator
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.distillation.gkd import GKD
+from posttrain_jax.recipes.distillation.kdrl import KDRL
 from posttrain_jax.recipes.distillation.minillm import MiniLLM
 from posttrain_jax.recipes.distillation.on_policy import OnPolicy
 from posttrain_jax.rewards import combine, pool
@@ -47,3 +48,8 @@ def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts
     values = [line["teacher_divergence"] for line in metrics.read(tmp_path / "metrics.jsonl")]
     assert values[-1] < 0.5 * values[0]
     assert values[0] > 0.1
+
+
+def test_a_recipe_that_asks_without_comparing_is_given_its_teacher(parts):
+    assert set(reference.compared(KDRL(), parts.model, parts.fixed).models) == {"ref", "teacher"}
+    assert reference.compared(KDRL(), parts.model, {}).models == {}
