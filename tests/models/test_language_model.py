@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posttrain_jax.models import config, language_model, sharding
-from tests.models import hlo, naive, tiny
+from tests.models import crossing, naive, tiny
 
 LLAMA3 = config.Llama3Scaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=16)
 PLAIN = {"attention_bias": False, "qk_norm": False}
@@ -258,7 +258,7 @@ def test_no_logits_nor_scores_cross_devices_in_training():
         return weighted(model.token_stats(params, groups))
 
     step = jax.jit(jax.value_and_grad(loss), out_shardings=(None, model.shardings()))
-    found = hlo.collectives(step.lower(model.abstract_params(), groups).compile().as_text())
+    found = crossing.collectives(step.lower(model.abstract_params(), groups).compile().as_text())
     check_training_collectives(found)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from posttrain_jax.models import lora, sharding
 from posttrain_jax.rollout import generate, sample
-from tests.models import hlo, naive, tiny
+from tests.models import crossing, naive, tiny
 
 RANK = 3
 WIDE = {"num_heads": 8, "num_kv_heads": 4}
@@ -196,11 +196,11 @@ def test_the_base_has_no_gradient_neither_in_memory_nor_between_devices():
     assert all_of_it.memory_analysis().output_size_in_bytes > size(base)
     saved = all_of_it.memory_analysis().temp_size_in_bytes - adapters.memory_analysis().temp_size_in_bytes
     assert saved > size(base["blocks"])  # the scan's own copy of the gradients, and the head's
-    reduced = [x for x in hlo.collectives(adapters.as_text()) if x.kind in ("all-reduce", "reduce-scatter")]
+    reduced = [x for x in crossing.collectives(adapters.as_text()) if x.kind in ("all-reduce", "reduce-scatter")]
     weights = {(80, 512), (40, 512), (512, 80), (512, 40), (80, 16), (40, 16)}
     assert reduced
     assert not [x for x in reduced if x.shape[-2:] in weights]
-    every = [x for x in hlo.collectives(all_of_it.as_text()) if x.kind in ("all-reduce", "reduce-scatter")]
+    every = [x for x in crossing.collectives(all_of_it.as_text()) if x.kind in ("all-reduce", "reduce-scatter")]
     assert [x for x in every if x.shape[-2:] in weights]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from posttrain_jax.models import attention, sharding
 from posttrain_jax.rollout import generate, sample
-from tests.models import hlo, naive, tiny
+from tests.models import crossing, naive, tiny
 
 EIGHT = (2, 2, 2)
 SAMPLING = sample.Sampling(max_new_tokens=6, stop_ids=(3, 5, 40, 41), temperature=0.7, pad_id=9)
@@ -211,7 +211,7 @@ def test_no_weight_logits_nor_scores_cross_devices_while_decoding(sampling):
     arrays = (groups.prompts, groups.prompt_lengths, groups.group_ids)
     arrays = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=model.row_sharding) for x in arrays]
     text = run.lower(model.abstract_params(), *arrays, jax.random.key(0)).compile().as_text()
-    found = hlo.collectives(text)
+    found = crossing.collectives(text)
     assert {c.kind for c in found} == {"all-gather", "all-reduce"}  # no row moves
 
     rows, width, kept = 8 // 4 * 5, 40, sampling.top_k
