@@ -1,6 +1,6 @@
 """Direct preference optimization on your own model and pairs; the reference is the model as it starts.
 
-    python experiments/dpo.py --model runs/tiny-hh --data ../shared/data/hh_harmless/test.jsonl.gz --folder runs/dpo \
+    python experiments/dpo.py --model runs/tiny-hh --data data/hh_harmless/test.jsonl.gz --folder runs/dpo \
         --steps 200 --max-prompt 128 --max-completion 96 --learning-rate 3e-4 --max-bad-fraction 0.01 \
         read:dialogue-preference-fields
 

@@ -1,6 +1,6 @@
 """Learn from verifiable answers (GSM8K and its like) on your own model and data.
 
-    python experiments/grpo.py --model runs/sft/model --data ../shared/data/gsm8k/train.jsonl --folder runs/grpo \
+    python experiments/grpo.py --model runs/sft/model --data data/gsm8k/train.jsonl --folder runs/grpo \
         --steps 200 --max-prompt 192 --max-completion 128 --learning-rate 3e-4 --read.name question
 
 With that model on GSM8K, sixteen minutes on two busy CPU cores (150 steps, then the same command with 200): the form's
@@ -39,7 +39,7 @@ class Config:
     learning_rate: float
     """Reached after 10 updates, then constant."""
     recipe: GRPO | DrGRPO | DAPO | RLOO = GRPO()
-    """Any recipe of `recipes/policy` fits."""
+    """Add any recipe of `recipes/policy` that docs/recipes.md does not mark with a star."""
     read: fields.PromptFields = fields.PromptFields()
     """Where a row's prompt is."""
     answer_field: str = "answer"

@@ -1,6 +1,6 @@
 """Make a small Qwen3-shaped model with random weights and a byte-pair tokenizer learned from your text.
 
-    python experiments/make_model.py --data ../shared/data/gsm8k/train.jsonl --text question answer --folder runs/tiny
+    python experiments/make_model.py --data data/gsm8k/train.jsonl --text question answer --folder runs/tiny
 
 Takes seconds on a CPU. For trying the other experiments without a download; the folder loads in `transformers`.
 """

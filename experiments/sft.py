@@ -1,6 +1,6 @@
 """Supervised fine-tuning on your own model and data.
 
-    python experiments/sft.py --model runs/tiny --data ../shared/data/gsm8k/train.jsonl --folder runs/sft --steps 300 \
+    python experiments/sft.py --model runs/tiny --data data/gsm8k/train.jsonl --folder runs/sft --steps 300 \
         --max-prompt 192 --max-completion 192 --learning-rate 2e-3 \
         read:demonstration-fields --read.prompt.name question --read.completion answer
 

@@ -12,11 +12,13 @@ import tyro
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+TABLE = (ROOT / "docs" / "recipes.md").read_text()
 RECIPES = sorted(
     str(path.relative_to(ROOT))
     for path in (ROOT / "posttrain_jax" / "recipes").rglob("*.py")
     if path.name != "__init__.py" and "class " in path.read_text()
 )
+DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
     line
     for line in README.replace("\\\n", " ").splitlines()
@@ -53,7 +55,7 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_is_in_the_table(recipe):
-    assert f"({recipe})" in README, f"add a row for {recipe} to the README's table of recipes."
+    assert f"(../{recipe})" in TABLE, f"add a row for {recipe} to docs/recipes.md."
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -69,10 +71,11 @@ def test_every_recipe_cites_its_source_and_explains_its_fields(recipe):
                 assert documented, f"{node.name}.{field.target.id} needs a docstring with the paper's symbol."
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *DOCS])
 def test_files_that_documents_name_exist(document):
     text = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
     paths = re.findall(r"`((?:posttrain_jax|experiments|tests|tpu|docs)/[\w/.]+)`", text)
-    missing = [path for path in links + paths if not (ROOT / path).exists()]
+    folder = (ROOT / document).parent
+    missing = [x for x in links if not (folder / x).exists()] + [x for x in paths if not (ROOT / x).exists()]
     assert not missing

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import NamedSharding
@@ -16,6 +16,16 @@ Credited = tuple[Any, PyTree]
 """The batch, and the memory to keep once the update is done."""
 Score = Callable[..., types.TokenStats]
 """`reference.make_score`."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """An informed recipe whose credit follows the policy from update to update on a rollout, not only to the first."""
+
+    @property
+    def credits_anew(self) -> bool:
+        """Whether the loop credits again before each further update; memory and `old_logps` stay the rollout's."""
+        ...
 
 
 def init_memory(recipe: types.Loss) -> PyTree:

@@ -200,12 +200,12 @@ class _Stages:
     ) -> tuple[types.TrainState, dict[str, float]]:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last.
 
-        A recipe that looks at the policy credits anew before each: with what it remembered before the rollout.
+        A recipe that follows the policy credits anew before each: with what it remembered before the rollout.
         """
         values: dict[str, float] = {}
         fixed = self._compared.params(ref_params)
         for number in range(self._parts.updates_per_rollout):
-            if number > 0 and isinstance(self._parts.recipe, types.InformedOnline):
+            if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
                 whole = dataclasses.replace(state, params=self._whole(state))
                 anew, _ = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
                 same = isinstance(anew, types.PolicyBatch)

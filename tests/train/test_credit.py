@@ -68,6 +68,8 @@ class Baseline:
 class Watching(Baseline):
     """`Baseline`, which reports how far the policy has moved from the sampler when it is credited."""
 
+    credits_anew = True
+
     def credit(self, rollout, rewards, columns, lookup, memory):
         batch, memory = Baseline.credit(self, rollout, rewards, columns, lookup, memory)
         moved = jnp.abs(lookup.policy(rollout.groups).logps - rollout.sampler.logps)

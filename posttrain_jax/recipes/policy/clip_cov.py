@@ -11,7 +11,7 @@ is left out.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -33,6 +33,8 @@ class ClipCov:
     """Covariance above which a token may be left out (verl's lower bound)."""
     high: float = 5.0
     """Covariance below which it may (verl's upper bound)."""
+    credits_anew: ClassVar[bool] = True
+    """Each update looks at the policy as it is then."""
 
     def __post_init__(self):
         if not (0 <= self.share <= 1 and self.low < self.high):

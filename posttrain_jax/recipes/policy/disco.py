@@ -2,17 +2,17 @@
 
     L = -(1/Q) sum_q [ mean_good(s_i) - tau log mean_bad exp(s_j / tau) ] + (beta / 2) max(c - limit, 0)^2
     s_i = (1/n_i) sum_t log pi(y_it), or the mean of pi / pi_old;   c = mean over the batch's tokens of log pi_old / pi
-    over the Q groups q with a reward; groups with only good or only bad completions add 0
 
-The gradient is exactly that of L, credit being given before every update; the value is that of the linear form
+Over the Q groups q with a reward; groups with only good or only bad completions add 0. The gradient is
+exactly that of L, credit being given before every update; the value is that of the linear form
 sum_i sg(dL/ds_i) s_i + sg(dL/dc) c, which adds over rows. Where on-policy GRPO multiplies the gradient of a prompt with
-success rate p by sqrt(p (1 - p)), this has no such factor. tau infinite compares plain means (DisCO-b).
-Differs from the paper: the penalty's factor 1/2 is that of the authors' code.
+success rate p by sqrt(p (1 - p)), this has no such factor. tau infinite compares plain means (DisCO-b). Differs from the
+paper: the 1/2 of the penalty is the authors' code's.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -37,6 +37,8 @@ class DisCO:
     """Weight of the penalty; 0 has none."""
     above: float = 0.5
     """Completions with a reward above this are good."""
+    credits_anew: ClassVar[bool] = True
+    """Each update looks at the policy as it is then."""
 
     def __post_init__(self):
         if not (self.tau > 0 and self.beta >= 0):

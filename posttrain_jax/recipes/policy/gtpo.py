@@ -54,7 +54,8 @@ class GTPO:
         counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
         scores = advantage.group_zscore(rewards, groups.group_ids, ddof=self.ddof, eps=self.eps)
         edges = conflict.at_edges(groups.completions, groups.completion_lengths, scores, groups.group_ids)
-        shares = jnp.where(edges, jnp.where(scores[:, :, None] > 0, self.boost, 0), 1)
+        at_edge = jnp.where(scores > 0, self.boost, jnp.where(scores < 0, 0, 1))[:, :, None]
+        shares = jnp.where(edges, at_edge, 1)
         entropies = masked.mean(rollout.sampler.entropy, counted, axis=-1)
         kept = (entropies <= self.limit)[:, :, None]
         return types.PolicyBatch(

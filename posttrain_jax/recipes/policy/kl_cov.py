@@ -11,7 +11,7 @@ rollout on.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -33,11 +33,15 @@ class KLCov:
     """Of the log-probabilities of policy and old policy; `divergence.k2_loss` grows with their distance."""
     recipe: grpo.GRPO = grpo.GRPO(kl_coef=0.0)
     """Gives advantages."""
+    credits_anew: ClassVar[bool] = True
+    """Each update looks at the policy as it is then."""
 
     def __post_init__(self):
         divergence.check_penalty(self.penalty)
         if not (0 <= self.share <= 1 and self.kl_coef >= 0):
             raise ValueError(f"share={self.share} must lie in [0, 1] and kl_coef={self.kl_coef} be 0 or more.")
+        if self.recipe.needs_ref:
+            raise ValueError(f"KLCov takes advantages alone from {self.recipe}: give it one with kl_coef=0.")
 
     @property
     def needs_ref(self) -> bool:

@@ -13,7 +13,7 @@ divergence is estimated by k3, and is a penalty, where two printed equations sub
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,8 @@ class RegGRPO:
     """Weight of the divergence from the reference (beta); 0 needs no reference."""
     eps: float = 0.1
     """Added to the standard deviation of the log-ratios, in nats."""
+    credits_anew: ClassVar[bool] = True
+    """Each update looks at the policy as it is then."""
 
     def __post_init__(self):
         if not (self.kl_coef >= 0 and self.eps >= 0):

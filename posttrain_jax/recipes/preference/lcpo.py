@@ -57,7 +57,8 @@ class LCPO:
         batch = self.recipe.credit(groups, lookup.ref(groups).logps if self.needs_ref else None)
         rows = jnp.zeros(batch.pair_weights.shape, jnp.int32)
         by = rows if self.annotators == 1 else rows + column.take(self, columns, "annotator").astype(jnp.int32)
-        posteriors = reliability.posterior(self.gaps(lookup.policy(groups), batch), memory[by])
+        known = memory.at[by].get(mode="fill", fill_value=self.prior, wrap_negative_indices=False)
+        posteriors = reliability.posterior(self.gaps(lookup.policy(groups), batch), known)
         memory = reliability.follow(memory, posteriors, by, batch.pair_weights > 0, rate=self.rate)
         return dataclasses.replace(batch, extra={**batch.extra, "posteriors": posteriors}), memory
 

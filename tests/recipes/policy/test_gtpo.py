@@ -46,6 +46,8 @@ def test_worked_weights_of_shared_tokens():
     data = types.Rollout(groups=groups, sampler=still, truncated=jnp.zeros((1, 3), bool))
     batch = GTPO().credit(data, jnp.array([[1.0, 0.0, 0.0]]))
     np.testing.assert_allclose(batch.token_weights[0] * 12, [[2, 2, 2, 2], [0, 0, 1, 0], [0, 1, 0, 0]], rtol=1e-6)
+    batch = GTPO().credit(data, jnp.array([[1.0, 0.0, 0.5]]))  # the third is neither good nor bad
+    np.testing.assert_allclose(batch.token_weights[0, 2] * 12, [1, 1, 1, 1], rtol=1e-6)
 
 
 def test_uncertain_completions_are_left_out_but_keep_their_place():

@@ -52,3 +52,5 @@ def test_on_policy_nothing_is_held():
 def test_meaningless_numbers_are_refused():
     with pytest.raises(ValueError, match="share="):
         KLCov(share=1.5)
+    with pytest.raises(ValueError, match="kl_coef=0"):
+        KLCov(recipe=GRPO())

@@ -94,6 +94,15 @@ def test_reliabilities_are_remembered_by_annotator():
     np.testing.assert_allclose(memory, [0.9 + 0.1 * 0.016615, 0.8, 0.63 + 0.1 * seventh], rtol=1e-5)
 
 
+def test_an_annotator_of_no_memory_has_the_first_reliability():
+    recipe = LCPO(annotators=2, prior=0.8)
+    memory = jnp.array([0.9, 0.55])
+    for stranger in (7.0, -1.0):
+        batch, after = recipe.credit(GROUPS, {"annotator": jnp.array([stranger])}, lookup(REF, POLICY), memory)
+        np.testing.assert_allclose(batch.extra["posteriors"], 1 / (1 + np.exp(-0.2) / 4), rtol=1e-5)
+        np.testing.assert_array_equal(after, memory)
+
+
 def test_rows_that_fill_up_the_batch_change_no_reliability():
     empty = jax.tree.map(jnp.zeros_like, GROUPS)
     recipe = LCPO()

@@ -33,7 +33,7 @@ def test_pairs_the_policy_would_write_itself_weigh_as_before():
     np.testing.assert_allclose(credit(WPO(), 3.0, 0.5).pair_weights, [1], rtol=1e-6)
 
 
-def test_weights_have_no_gradient():
+def test_the_gradient_is_weighted_like_the_loss():
     recipe = WPO(DPO(beta=0.1))
     batch = credit(recipe, 0.8, 0.5)
     gradient = jax.grad(lambda policy: recipe.loss(policy, batch)[0])(POLICY).logps
