@@ -3,11 +3,10 @@
     L = -(1/Q) sum_q [ mean_good(s_i) - tau log mean_bad exp(s_j / tau) ] + (beta / 2) max(c - limit, 0)^2
     s_i = (1/n_i) sum_t log pi(y_it), or the mean of pi / pi_old;   c = mean over the batch's tokens of log pi_old / pi
 
-Over the Q groups q with a reward; groups with only good or only bad completions add 0. The gradient is
-exactly that of L, credit being given before every update; the value is that of the linear form
-sum_i sg(dL/ds_i) s_i + sg(dL/dc) c, which adds over rows. Where on-policy GRPO multiplies the gradient of a prompt with
-success rate p by sqrt(p (1 - p)), this has no such factor. tau infinite compares plain means (DisCO-b). Differs from the
-paper: the 1/2 of the penalty is the authors' code's.
+Over the Q groups q with a reward; groups with only good or only bad completions add 0. The gradient is exactly that of
+L, as credit is given before every update; the value is that of the linear form sum_i sg(dL/ds_i) s_i + sg(dL/dc) c,
+which adds over rows. On-policy GRPO multiplies a prompt's gradient by sqrt(p (1 - p)), p its success rate; not so here.
+With tau infinite plain means are compared (DisCO-b). The penalty's 1/2 is not the paper's, but the authors' code's.
 """
 
 import dataclasses

@@ -6,8 +6,7 @@
 w is the probability that the label is right, eta the reliability of its annotator, remembered from step to step. What
 is minimised is the likelihood of the induced p, not l weighted by w and 1 - w, which is another objective unless l is
 DPO's: with DPO it is cDPO with a noise 1 - w for each pair, and DPO at eta = 1; IPO becomes logistic in 2 h / beta. A
-likelihood term beside the preference is the same either way round, so it is no part of g and is added as it is (the
-paper's table has it inside for CPO, where sums saturate). A start that trusts p too much can confirm its own errors.
+likelihood term beside the preference is no part of g and is added as it is (the paper's table has it inside, for CPO).
 """
 
 import dataclasses
