@@ -62,7 +62,7 @@ def save(
     if jax.process_index() == 0:
         with safetensors_folder.replacing(folder) as fresh:
             (fresh / CONFIG).write_text(json.dumps(_render(model.lora, base), indent=2) + "\n")
-            safetensors.numpy.save_file(tensors, fresh / TENSORS, metadata={"format": "pt"})
+            safetensors_folder.save(tensors, fresh / TENSORS)
     multihost_utils.sync_global_devices(f"saved {folder}")
 
 

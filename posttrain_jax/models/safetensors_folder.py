@@ -61,6 +61,14 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def save(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Write one file, which may be read by whom the umask lets; safetensors alone would let nobody else."""
+    path.touch()
+    mode = path.stat().st_mode
+    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(mode)
+
+
 def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], *, file_bytes: int) -> None:
     """Write tensors as they come, beginning another file whenever one would exceed `file_bytes`.
 
@@ -72,7 +80,7 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], *, file_bytes
 
     def flush():
         places.append(list(waiting))
-        safetensors.numpy.save_file(waiting, folder / f"part-{len(places)}", metadata={"format": "pt"})
+        save(waiting, folder / f"part-{len(places)}")
         waiting.clear()
 
     for name, tensor in tensors:

@@ -75,7 +75,8 @@ def write(folder: pathlib.Path, about: Mapping[str, str]) -> None:
     """Write `run.json`: what is run, by which command, at which commit."""
     commit = None
     if shutil.which("git"):
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        here = pathlib.Path(__file__).parent
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=here)
         commit = git.stdout.strip() or None
     facts = {"command": sys.argv, "commit": commit, "jax": jax.__version__}
     (folder / "run.json").write_text(json.dumps(dict(about) | facts, indent=2) + "\n", encoding="utf-8")

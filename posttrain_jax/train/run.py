@@ -144,9 +144,9 @@ class Run:
             ref.restore(snapshot.ref_params)
         folder, about = pathlib.Path(self.plan.folder), self.about | {"plan": repr(self.plan)}
         if jax.process_index() == 0:
-            provenance.write(folder, about)
-            lines = metrics.JsonLines(folder, resumed_step=self.start)
-            self._logger = metrics.Several([lines, *self._loggers])
+            if self.start < self.plan.steps:  # the record of a finished run stays as it is
+                provenance.write(folder, about)
+            self._logger = metrics.Several([metrics.JsonLines(folder, resumed_step=self.start), *self._loggers])
         process.agree(json.dumps([self.start, about, data.state()]), "has another run, or other data, than the first")
         process.agree(str((folder / "run.json").exists()), f"does not find in {folder} what the first wrote")
         return state

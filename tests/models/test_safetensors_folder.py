@@ -20,6 +20,8 @@ EVERYTHING = (slice(None), slice(None))
 def test_what_is_written_is_read(tmp_path, limit, files):
     safetensors_folder.write(tmp_path, TENSORS.items(), file_bytes=limit)
     assert len(list(tmp_path.glob("*.safetensors"))) == files
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
     assert (tmp_path / safetensors_folder.INDEX).exists() == (files > 1)
     with safetensors_folder.opened(tmp_path) as found:
         assert found.keys() == TENSORS.keys()

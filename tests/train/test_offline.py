@@ -65,6 +65,14 @@ def test_sft_lowers_the_loss_and_resumes_bit_for_bit(tmp_path, model, start):
         np.testing.assert_array_equal(x, y)
 
 
+def test_the_record_of_a_finished_run_stays_as_it_is(tmp_path, model, start):
+    plan = run.Plan(tmp_path, steps=2)
+    offline.run_offline(demonstrated(model), plan, start)
+    record = (tmp_path / "run.json").read_text()
+    offline.run_offline(demonstrated(model), dataclasses.replace(plan, steps=1), start)
+    assert (tmp_path / "run.json").read_text() == record
+
+
 def test_dpo_begins_at_ln_2_and_widens_the_margin(tmp_path, model, start):
     offline.run_offline(preferred(model), run.Plan(tmp_path, steps=6), start)
     lines = metrics.read(tmp_path / "metrics.jsonl")
