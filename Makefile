@@ -17,7 +17,7 @@ quickstart: setup
 	$(RUN) experiments/quickstart.py
 
 test: setup
-	$(RUN) -m pytest --quiet --numprocesses 2 --dist worksteal
+	$(RUN) -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: test
 	$(RUN) -m ruff format --check .
