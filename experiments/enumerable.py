@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from posttrain_jax import types
+from posttrain_jax import pytree, types
 
 
-@types.struct
+@pytree.struct
 class Problem:
     """A reference and the rewards that nobody tells: X prompts, Y responses."""
 

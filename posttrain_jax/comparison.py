@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import pytree
 
 
-@types.struct
+@pytree.struct
 class Logits:
     """A model's logits at every token, as the two factors whose product `[tokens, V]` is never formed."""
 

@@ -13,38 +13,14 @@ Invariants that every producer keeps and every consumer may rely on:
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import jax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-Cls = TypeVar("Cls", bound=type)
+from posttrain_jax import pytree
 
 
-@dataclass_transform(frozen_default=True)
-def struct(cls: Cls) -> Cls:
-    """Make `cls` a frozen dataclass that JAX treats as a tree of its fields.
-
-    Trees are rebuilt without calling `__init__`, so that `tree.map` may put specs, shapes or stacked arrays in the
-    place of arrays although the annotations (checked when a person builds the struct under the tests) say otherwise.
-    """
-    cls = dataclasses.dataclass(frozen=True)(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
-
-    def flatten_with_keys(node):
-        return [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names], None
-
-    def unflatten(_, children):
-        node = object.__new__(cls)
-        for name, child in zip(names, children, strict=True):
-            object.__setattr__(node, name, child)
-        return node
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
-    return cls
-
-
-@struct
+@pytree.struct
 class Groups:
     """Prompts and their completions: the layout of all data, sampled or read."""
 
@@ -59,7 +35,7 @@ class Groups:
     """Rows of one prompt share an id, so that a large or ragged group may span several rows."""
 
 
-@struct
+@pytree.struct
 class TokenStats:
     """What a model says of given tokens, in nats; one struct for every role (policy, old, sampler, ref, teacher)."""
 
@@ -73,7 +49,19 @@ class TokenStats:
     """Those that were asked for (`posttrain_jax.comparison`), by name."""
 
 
-@struct
+@pytree.struct
+class Segments:
+    """Parts of completions that are rewarded and credited by themselves: turns, steps, ranks; S of them at most."""
+
+    ids: Int[Array, "P G T"]
+    """Of the segment of each token, from 0 in order; -1 of a token that is in none. Tool output may have its turn's."""
+    rewards: Float[Array, "P G S"]
+    """Of each segment; NaN where there is none (a completion of fewer segments), or none was told."""
+    states: Int[Array, "P G S"]
+    """What each segment was chosen from: equal numbers within a group are equal states, -1 is like no other."""
+
+
+@pytree.struct
 class Rollout:
     """What `generate` returns."""
 
@@ -84,9 +72,11 @@ class Rollout:
     """True where the completion ran into the length limit before a stop token."""
     kept_ids: Int[Array, "P G T K"] | None = None
     """The ids that truncated sampling could choose from (-1 fills up), or None where it could choose any."""
+    segments: Segments | None = None
+    """The parts of the completions, where they have some; None of completions that are one piece."""
 
 
-@struct
+@pytree.struct
 class PolicyBatch:
     """What a policy-gradient loss reads beside the policy's statistics: no gradient, rows first for cutting."""
 
@@ -101,7 +91,7 @@ class PolicyBatch:
     """What the recipe's own credit adds for its own loss."""
 
 
-@struct
+@pytree.struct
 class PreferenceBatch:
     """What a preference loss reads: K completions of a row, best first (pairs have K = 2: chosen, rejected)."""
 
@@ -115,7 +105,7 @@ class PreferenceBatch:
     """What the recipe's own credit adds for its own loss."""
 
 
-@struct
+@pytree.struct
 class LabelledBatch:
     """What a loss of single completions reads that are called desirable or not: one completion a row."""
 
@@ -128,7 +118,7 @@ class LabelledBatch:
     ref_logps: Float[Array, "P 1 T"] | None = None
 
 
-@struct
+@pytree.struct
 class LikelihoodBatch:
     """What a loss of given tokens reads, of their likelihood or of a teacher's distributions."""
 
@@ -138,7 +128,7 @@ class LikelihoodBatch:
     ref_logps: Float[Array, "P G T"] | None = None
 
 
-@struct
+@pytree.struct
 class TrainState:
     """Everything that an update changes; of a model with adapters, `params` are these alone."""
 

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import pytree
 
 Pairs = tuple[Int[Array, "P M K"], Bool[Array, "P M"]]
 Pairing = Callable[[Float[Array, "P G"]], Pairs]
 
 
-@types.struct
+@pytree.struct
 class ComparedBatch:
     """Comparisons among the completions of each row, and what the recipe says of them."""
 

@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from posttrain_jax import masked, types
+from posttrain_jax import masked, pytree
 
 
-@types.struct
+@pytree.struct
 class RunningMean:
     """The mean of everything seen so far."""
 
@@ -22,7 +22,7 @@ class RunningMean:
         return RunningMean(mean=mean, count=count)
 
 
-@types.struct
+@pytree.struct
 class MovingMoments:
     """Exponentially moving averages of the mean and the standard deviation of a batch."""
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from posttrain_jax import types
+from posttrain_jax import pytree
 from posttrain_jax.losses import advantage, group
 
 
-@types.struct
+@pytree.struct
 class Moments:
     """What was seen of each of Q prompts."""
 

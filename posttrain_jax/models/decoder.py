@@ -17,13 +17,13 @@ from jax.sharding import PartitionSpec as Spec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from posttrain_jax import types
+from posttrain_jax import pytree
 from posttrain_jax.models import attention, config, embedding, lora, rotary, sharding
 
 ROWS = Spec(sharding.ROWS)
 
 
-@types.struct
+@pytree.struct
 class PromptCache:
     """Keys and values of encoded prompts, shared by the completions of a row."""
 
@@ -32,7 +32,7 @@ class PromptCache:
     lengths: Int[Array, "P"]
 
 
-@types.struct
+@pytree.struct
 class OwnCache:
     """Keys and values of the completions' own tokens."""
 

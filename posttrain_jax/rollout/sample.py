@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from posttrain_jax import types
+from posttrain_jax import pytree
 from posttrain_jax.models import sharding
 
 
@@ -48,7 +48,7 @@ class Sampling:
                 raise ValueError(f"{name} needs top_k as well: it bounds the kept ids, which are stored for training.")
 
 
-@types.struct
+@pytree.struct
 class Draw:
     """One token for each completion, and its statistics under the distribution that it was drawn from."""
 

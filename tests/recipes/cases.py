@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posttrain_jax import types
+from posttrain_jax import pytree, types
 
 
-@types.struct
+@pytree.struct
 class Data:
     """Everything that a step of any recipe could be given, plus the policy's own statistics."""
 
