@@ -19,6 +19,9 @@ from posttrain_jax.models import config, sharding
 ADAPTERS = "adapters"
 """Their entry in a tree of parameters: for each adapted projection `{"a": [L, in, r], "b": [L, r, out]}`."""
 
+HEADS = ("score", "score_bias", "prompt_gate")
+"""What of a model without vocabulary head (`scalar_model`) is trained whole, beside adapters as well."""
+
 PROJECTIONS = ("query", "key", "value", "output", "gate", "up", "down")
 """What can be adapted."""
 
@@ -114,8 +117,11 @@ def base(params: PyTree) -> PyTree:
 
 
 def split(params: PyTree) -> tuple[PyTree, PyTree]:
-    """What training changes and what it does not: the adapters and the base, or everything and an empty tree."""
-    return ({ADAPTERS: params[ADAPTERS]}, base(params)) if _adapted(params) else (params, {})
+    """What training changes and what it does not: adapters, heads and the base, or everything and an empty tree."""
+    if not _adapted(params):
+        return params, {}
+    trained = {name: x for name, x in params.items() if name in (ADAPTERS, *HEADS)}
+    return trained, {name: x for name, x in params.items() if name not in trained}
 
 
 def join(trained: PyTree, frozen: PyTree) -> PyTree:
