@@ -74,6 +74,12 @@ class Rollout:
     """The ids that truncated sampling could choose from (-1 fills up), or None where it could choose any."""
     segments: Segments | None = None
     """The parts of the completions, where they have some; None of completions that are one piece."""
+    greedy: Bool[Array, "P G"] | None = None
+    """Which completions took the likeliest token each time, to be compared with; None where none did."""
+    branches: Int[Array, "P G B"] | None = None
+    """Of a tree of completions, the number of the branch that each lies on from split to split; None of samples."""
+    edges: Int[Array, "P G T"] | None = None
+    """Of each token in such a tree: which of the branches it lies on."""
 
 
 @pytree.struct

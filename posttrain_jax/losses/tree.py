@@ -7,11 +7,17 @@ leads to. What belongs to a node stands on each of its leaves. No gradient flows
 Source: Li et al. 2025 (BranchGRPO, arXiv:2509.06040).
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from posttrain_jax.losses import group
+
+Prune = Callable[[Float[Array, "P G"], Int[Array, "P G D"], Int[Array, "P G T"], Int[Array, "P"]], Bool[Array, "P G T"]]
+"""From rewards, branches, edges and group ids to the tokens that are kept: `Everything`, `Depths` or `Width`."""
 
 
 def fuse(
@@ -104,6 +110,46 @@ def extremes(
     ranks = group.rank(rewards.reshape(-1, 1), scored.reshape(-1, 1), ids).reshape(rewards.shape)
     counts = _total(scored.astype(jnp.float32), nodes, group_ids)
     return scored & ((ranks >= counts - jnp.floor(best * counts)) | (ranks < jnp.floor(worst * counts)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Everything:
+    """No pruning."""
+
+    def __call__(self, rewards: Array, branches: Array, edges: Array, group_ids: Array) -> Bool[Array, "P G T"]:
+        """All tokens."""
+        return jnp.ones(edges.shape, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Depths:
+    """Depth pruning: tokens of some depths are not learned from."""
+
+    left_out: tuple[int, ...]
+    """The depths, 0 being that of the first tokens."""
+
+    def __call__(self, rewards: Array, branches: Array, edges: Array, group_ids: Array) -> Bool[Array, "P G T"]:
+        """Tokens of other depths."""
+        left_out = jnp.zeros(edges.shape, bool)
+        for depth in self.left_out:
+            left_out |= edges == depth
+        return ~left_out
+
+
+@dataclasses.dataclass(frozen=True)
+class Width:
+    """Width pruning: behind the last split only the best and the worst leaves of each branch are learned from."""
+
+    best: float = 0.5
+    """Share of them kept from the top (the paper's second mode: 1/4)."""
+    worst: float = 0.0
+    """Share kept from the bottom (1/4)."""
+
+    def __call__(self, rewards: Array, branches: Array, edges: Array, group_ids: Array) -> Bool[Array, "P G T"]:
+        """Tokens before the last split, and those of the leaves kept."""
+        above = branches[..., -2] if branches.shape[-1] > 1 else jnp.zeros_like(branches[..., -1])
+        kept = extremes(rewards, above, group_ids, best=self.best, worst=self.worst)
+        return (edges < branches.shape[-1] - 1) | kept[:, :, None]
 
 
 def on_tokens(x: Float[Array, "P G D"], edges: Int[Array, "P G T"]) -> Float[Array, "P G T"]:

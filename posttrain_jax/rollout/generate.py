@@ -1,5 +1,6 @@
 """Generate completions: each prompt encoded once for its whole group, one token at a time until all have stopped."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import arrangement, types
 from posttrain_jax.models import language_model
 from posttrain_jax.rollout import sample
 
@@ -17,7 +18,12 @@ Generate = Callable[
 ]
 
 
-def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling, group_size: int) -> Generate:
+def make_generate(
+    model: language_model.LanguageModel,
+    sampling: sample.Sampling,
+    group_size: int,
+    arranged: arrangement.Arrangement = arrangement.ALONE,
+) -> Generate:
     """Compile `generate(params, prompts, prompt_lengths, group_ids, key) -> Rollout`.
 
     Completion g of a prompt is drawn with a key made of `key`, the prompt's group id and g, so that it depends on
@@ -25,8 +31,10 @@ def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling
     only within one compiled program.) Where several rows share an id, g counts on from row to row, so that no
     completion is drawn twice. Give each step its own `key`.
 
+    In a tree of completions (`arranged`) the shared tokens of a branch are those that its first completion drew.
+
     Raises:
-        ValueError: `group_size` is below 1, or a stop id is outside the vocabulary.
+        ValueError: `group_size` is below 1 or does not fit `arranged`, or a stop id is outside the vocabulary.
     """
     vocab = model.config.vocab_size
     if group_size < 1:
@@ -35,11 +43,12 @@ def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling
         raise ValueError(
             f"a stop id of {sampling.stop_ids} is outside the vocabulary of {vocab}: it could never be drawn."
         )
+    arranged.check(group_size, sampling.max_new_tokens)
 
     def generate(params, prompts, prompt_lengths, group_ids, key):
         sampler, weights = model.for_sampling(params)
         keys = sample_keys(key, group_ids, group_size)
-        tokens, stats, kept = _decode(sampler, weights, prompts, prompt_lengths, keys, sampling)
+        tokens, stats, kept = _decode(sampler, weights, prompts, prompt_lengths, keys, sampling, arranged)
         lengths, truncated = _lengths(tokens, sampling.stop_ids)
         mask = jnp.arange(sampling.max_new_tokens)[None, None] < lengths[..., None]
         groups = types.Groups(
@@ -52,7 +61,8 @@ def make_generate(model: language_model.LanguageModel, sampling: sample.Sampling
         )
         stats = jax.tree.map(lambda x: jnp.where(mask, x, 0), stats)
         kept = None if kept is None else jnp.where(mask[..., None], kept, -1)
-        return types.Rollout(groups=groups, sampler=stats, truncated=truncated, kept_ids=kept)
+        rollout = types.Rollout(groups=groups, sampler=stats, truncated=truncated, kept_ids=kept)
+        return _told(rollout, arranged)
 
     return jax.jit(generate, out_shardings=model.row_sharding)
 
@@ -67,14 +77,34 @@ def sample_keys(key: Key[Array, ""], group_ids: Int[Array, "P"], group_size: int
     return jax.vmap(of_row)(of_group, numbers)
 
 
-def _decode(model: language_model.LanguageModel, params, prompts, prompt_lengths, keys, sampling: sample.Sampling):
+def _told(rollout: types.Rollout, arranged: arrangement.Arrangement) -> types.Rollout:
+    """The rollout, saying how it was arranged."""
+    rows, group, length = rollout.groups.completions.shape
+
+    def everywhere(x, *shape):
+        return jnp.broadcast_to(jnp.asarray(x), (rows, group, *shape))
+
+    if arranged.greedy:
+        rollout = dataclasses.replace(rollout, greedy=everywhere(arranged.likeliest(group)))
+    if arranged.splits:
+        # Rows have trees of their own, also where they share an id.
+        names = jnp.asarray(arranged.branches(group))[None] + group * jnp.arange(rows)[:, None, None]
+        edges = everywhere(arranged.edges(length), length)
+        rollout = dataclasses.replace(rollout, branches=names.astype(jnp.int32), edges=edges.astype(jnp.int32))
+    return rollout
+
+
+def _decode(model, params, prompts, prompt_lengths, keys, sampling, arranged):
     """All T tokens (those behind a stop are noise), their statistics, and the kept ids, each `[P, G, T, ...]`."""
     rows, group, length = *keys.shape, sampling.max_new_tokens
     cache, last = model.encode(params, prompts, prompt_lengths)
     head = model.head_weight(params)
+    greedy = jnp.asarray(arranged.likeliest(group)) if arranged.greedy else None
+    leaders = jnp.asarray(arranged.leaders(group, length))
 
     def draw(hidden, t) -> sample.Draw:
-        return sample.draw(hidden, head, keys, t, sampling=sampling, mesh=model.mesh, rules=model.rules)
+        drawn = sample.draw(hidden, head, keys, t, sampling=sampling, mesh=model.mesh, rules=model.rules, greedy=greedy)
+        return jax.tree.map(lambda x: jnp.take(x, leaders[t], axis=1), drawn) if arranged.splits else drawn
 
     def unfinished(carry):
         t, _, _, _, stopped = carry

@@ -67,8 +67,9 @@ def draw(
     sampling: Sampling,
     mesh: Mesh,
     rules: sharding.Rules,
+    greedy: Bool[Array, "G"] | None = None,
 ) -> Draw:
-    """Draw token `t` of each completion from softmax(hidden @ weight / temperature).
+    """Draw token `t` of each completion from softmax(hidden @ weight / temperature), or the likeliest where `greedy`.
 
     A completion's noise depends on its own key and `t` alone: not on the batch, nor on how the vocabulary is cut. Each
     device makes the part of it that it needs.
@@ -78,14 +79,16 @@ def draw(
 
     top_k = sampling.top_k
 
-    def island(hidden, weight, keys, noise):
+    def island(hidden, weight, keys, noise, scale):
         flat = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         logits = jnp.dot(flat, weight.astype(hidden.dtype), preferred_element_type=jnp.float32)
         logits = logits / (sampling.temperature or 1.0)
         if top_k is None:
             drawn = _from_all(None if noise is None else noise.reshape(logits.shape), logits)
         else:
-            drawn = _from_kept(keys.reshape(-1), logits, sampling, top_k)
+            drawn = _from_kept(
+                keys.reshape(-1), logits, sampling, top_k, None if scale is None else scale.reshape(-1, 1)
+            )
         return jax.tree.map(lambda x: x.reshape(*hidden.shape[:2], *x.shape[1:]), drawn)
 
     rows, cut = Spec(sharding.ROWS), Spec(sharding.ROWS, None, rules.vocab)
@@ -95,9 +98,13 @@ def draw(
         # Outside the island, where each device makes the part that it holds, and the whole is the same on any mesh.
         noise = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, weight.shape[1:])))(keys)
         noise = sharding.constrain(noise, mesh, cut)
-    specs = (rows, rules.spec("head", stacked=False), rows, cut)
+    scale = None
+    if greedy is not None:
+        scale = jnp.broadcast_to((~greedy).astype(jnp.float32), keys.shape)
+        noise = None if noise is None else noise * scale[..., None]
+    specs = (rows, rules.spec("head", stacked=False), rows, cut, rows)
     tokens, logps, entropy, kept = jax.shard_map(island, mesh=mesh, in_specs=specs, out_specs=rows)(
-        hidden, weight, keys, noise
+        hidden, weight, keys, noise, scale
     )
     return Draw(tokens=tokens, logps=logps, entropy=entropy, kept_ids=kept)
 
@@ -121,13 +128,20 @@ def _from_all(noise: Float[Array, "N v"] | None, logits: Float[Array, "N v"]):
     return tokens, sums[2] - log_norm, log_norm - sums[1] / sums[0], None
 
 
-def _from_kept(keys: Key[Array, "N"], logits: Float[Array, "N v"], sampling: Sampling, top_k: int):
+def _from_kept(
+    keys: Key[Array, "N"],
+    logits: Float[Array, "N v"],
+    sampling: Sampling,
+    top_k: int,
+    scale: Float[Array, "N 1"] | None,
+):
     logits, ids = _likeliest(logits, top_k)
     kept = keep(logits, top_p=sampling.top_p, min_p=sampling.min_p)
     log_probs = jax.nn.log_softmax(jnp.where(kept, logits, -jnp.inf), axis=-1)
     scores = log_probs
     if sampling.temperature > 0:
-        scores = scores + jax.vmap(lambda key: jax.random.gumbel(key, (logits.shape[1],)))(keys)
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, (logits.shape[1],)))(keys)
+        scores = scores + (noise if scale is None else noise * scale)
     choice = jnp.argmax(scores, axis=-1)[:, None]
     tokens = jnp.take_along_axis(ids, choice, axis=1)[:, 0]
     logps = jnp.take_along_axis(log_probs, choice, axis=1)[:, 0]

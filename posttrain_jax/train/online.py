@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
 from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, lora, tokenizer
@@ -141,7 +141,7 @@ class _Stages:
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts, self._frozen, self._notices = parts, frozen, summary.Notices()
-        sampler = generate.make_generate(model, parts.sampling, parts.group_size)
+        sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))
         self._generate = capacity.checked("sampling", sampler)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)

@@ -25,11 +25,12 @@ class OfColumns(NamedTuple):
 def of_rollout(
     rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Float[Array, "P G K"]
 ) -> tuple[dict[str, Float[Array, ""]], OfColumns]:
-    """Global numbers of a rollout: means over scored completions, and those of each reward."""
+    """Global numbers of a rollout: rewards of scored samples, greedy completions left out, and those of each reward."""
     scored, applied = ~jnp.isnan(rewards), ~jnp.isnan(columns)
+    sampled = scored if rollout.greedy is None else scored & ~rollout.greedy
     numbers = {
-        "reward": masked.mean(rewards, scored),
-        "reward_std": jnp.sqrt(masked.variance(rewards, scored)),
+        "reward": masked.mean(rewards, sampled),
+        "reward_std": jnp.sqrt(masked.variance(rewards, sampled)),
         "unscored": jnp.mean((~scored).astype(jnp.float32)),
         "equal_groups": jnp.mean((~_varies(rewards)).astype(jnp.float32)),
         "truncated": jnp.mean(rollout.truncated.astype(jnp.float32)),

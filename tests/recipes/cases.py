@@ -73,11 +73,10 @@ def mismatched(recipe, data):
     return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
 
 
-def with_baselines(recipe, data):
-    """As `once`, with a reward that every prompt is compared with."""
-    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    baselines = jnp.full(data.rewards.shape[0], 0.2)
-    return recipe.credit(rollout, data.rewards, ref_logps(recipe, data), baselines=baselines)
+def beside_greedy(recipe, data):
+    """As `once`, the truncated completions being greedy ones."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated, greedy=data.truncated)
+    return recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
 
 
 def influenced(recipe, data):
@@ -93,9 +92,9 @@ def branched(recipe, data):
     words = jnp.where(data.groups.completion_mask, data.groups.completions, 0)
     branches = jnp.stack([words[..., 0] % 2, words[..., 0] % 2 + 2 * jnp.sum(words, axis=-1)], axis=-1)
     edges = jnp.minimum(jnp.zeros_like(words) + jnp.arange(words.shape[-1])[None, None], 1)
-    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    batch = recipe.credit(rollout, data.rewards, branches=branches, edges=edges)
-    return dataclasses.replace(batch, old_logps=data.old.logps)
+    tree = {"branches": branches, "edges": edges}
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated, **tree)
+    return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
 
 
 def looking(recipe, data):

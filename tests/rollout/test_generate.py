@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posttrain_jax import arrangement
 from posttrain_jax.models import attention, sharding
 from posttrain_jax.rollout import generate, sample
 from tests.models import crossing, naive, tiny
@@ -245,3 +246,41 @@ def test_rows_that_share_an_id_count_on():
     assert len({tuple(words) for words in np.asarray(keys).tolist()}) == 8
     whole = jax.random.key_data(generate.sample_keys(key, jnp.asarray([5], jnp.int32), 6)).reshape(6, -1)
     np.testing.assert_array_equal(keys[jnp.asarray([0, 1, 4, 5, 6, 7])], whole)
+
+
+@pytest.mark.parametrize("mesh", [(1, 1, 1), EIGHT], ids=["one device", "eight devices"])
+@pytest.mark.parametrize("top_k", [None, 9], ids=["full", "truncated"])
+def test_the_last_completion_may_be_greedy_and_the_others_stay_as_they_are(mesh, top_k):
+    sampling = dataclasses.replace(SAMPLING, top_k=top_k)
+    model, params, alone = rolled(mesh=mesh, sampling=sampling, P=8)
+    arrays = jax.device_put(prompts(8), model.row_sharding)
+    beside = generate.make_generate(model, sampling, G + 1, arrangement.Arrangement(greedy=1))
+    rollout = beside(params, *arrays, jax.random.key(0))
+    np.testing.assert_array_equal(rollout.greedy, np.broadcast_to([False, False, True], (8, 3)))
+    np.testing.assert_array_equal(rollout.groups.completions[:, :G], alone.groups.completions)
+    greedy = rolled(mesh=mesh, sampling=dataclasses.replace(SAMPLING, temperature=0.0), P=8)[2]
+    np.testing.assert_array_equal(rollout.groups.completions[:, G:], greedy.groups.completions[:, :1])
+    logps, _ = log_ratios(model, params, rollout, sampling.temperature)  # of the sampled distribution
+    assert np.abs(logps).max() < 1e-3
+    assert alone.greedy is None
+
+
+@pytest.mark.parametrize("mesh", [(1, 1, 1), EIGHT], ids=["one device", "eight devices"])
+def test_a_tree_of_completions_shares_its_beginnings(mesh):
+    model, params, _ = rolled(mesh=mesh)
+    arrays = jax.device_put(prompts(8), model.row_sharding)
+    tree = arrangement.Arrangement(splits=(1, 3))
+    long = dataclasses.replace(SAMPLING, max_new_tokens=8, stop_ids=(3,))
+    rollout = generate.make_generate(model, long, 4, tree)(params, *arrays, jax.random.key(0))
+    tokens = np.asarray(rollout.groups.completions)
+    assert (tokens[:, :, 0] == tokens[:, :1, 0]).all()
+    for pair in (0, 2):
+        assert (tokens[:, pair, :3] == tokens[:, pair + 1, :3]).all()
+        assert (tokens[:, pair, 3:] != tokens[:, pair + 1, 3:]).any()
+    assert (tokens[:, 0, 1:3] != tokens[:, 2, 1:3]).any()
+    np.testing.assert_array_equal(rollout.edges[0, 0], [0, 1, 1, 2, 2, 2, 2, 2])
+    np.testing.assert_array_equal(rollout.branches[1] - 4, [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3]])
+    logps, _ = log_ratios(model, params, rollout, SAMPLING.temperature)
+    assert np.abs(logps).max() < 1e-3
+    first = generate.make_generate(model, long, 4)(params, *arrays, jax.random.key(0))
+    np.testing.assert_array_equal(tokens[:, 0], first.groups.completions[:, 0])  # the first leaf draws for itself

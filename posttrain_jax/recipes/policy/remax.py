@@ -4,9 +4,8 @@
     b = reward of the greedy completion of the same prompt
 
 Its expected gradient is exactly that of E[reward] - kl_coef KL(policy || ref), provided that the policy itself has just
-sampled the completions: several updates on one rollout are refused. One sample of a prompt is enough, and the greedy
-completion beside it, which is not learned from: generate it at temperature 0, score it, and give `credit` its reward.
-For your own loop therefore.
+sampled the completions: several updates on one rollout are refused. In `run_online` the last completion of a group is
+the greedy one, scored like the others and not learned from: a group_size of 2 is one sample and its baseline.
 """
 
 import dataclasses
@@ -14,8 +13,8 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
-from posttrain_jax.losses import divergence, returns, surrogate, weight
+from posttrain_jax import arrangement, types
+from posttrain_jax.losses import divergence, group, returns, surrogate, weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +33,23 @@ class ReMax:
         """Unless `kl_coef` is 0."""
         return self.kl_coef > 0
 
+    @property
+    def arrangement(self) -> arrangement.Arrangement:
+        """One greedy completion beside the samples."""
+        return arrangement.Arrangement(greedy=1)
+
     def credit(
-        self,
-        rollout: types.Rollout,
-        rewards: Float[Array, "P G"],
-        ref_logps: Float[Array, "P G T"] | None = None,
-        *,
-        baselines: Float[Array, "P"],
+        self, rollout: types.Rollout, rewards: Float[Array, "P G"], ref_logps: Float[Array, "P G T"] | None = None
     ) -> types.PolicyBatch:
-        """Penalised returns less the baseline of the prompt; rewards or baselines that are NaN do not count."""
-        groups = rollout.groups
-        rewards -= baselines[:, None]
-        counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
+        """Penalised returns of the samples; failed ones do not count, nor groups whose greedy completion failed."""
+        groups, greedy = rollout.groups, rollout.greedy
+        if greedy is None:
+            raise ValueError("ReMax compares with greedy completions, and the rollout names none: give `greedy`.")
+        known = greedy & ~jnp.isnan(rewards)
+        sums = (group.total(x.astype(jnp.float32), groups.group_ids) for x in (jnp.where(known, rewards, 0), known))
+        total, count = sums
+        rewards = rewards - (total / count)[:, None]
+        counted = groups.completion_mask & ~(greedy | jnp.isnan(rewards))[:, :, None]
         token_rewards, extra = returns.at_last(rewards, counted), {}
         if self.needs_ref:
             if ref_logps is None:

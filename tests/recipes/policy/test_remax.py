@@ -10,7 +10,35 @@ from enumeration import FIXED, RAGGED, expected_gradient, expected_reward, rando
 from posttrain_jax.recipes.policy.reinforce import REINFORCE
 from posttrain_jax.recipes.policy.remax import ReMax
 
-BASELINE = jnp.array([0.5])
+
+def with_greedy(rollout, rewards, reward):
+    """With a greedy completion of one token behind the others, which got `reward`."""
+    last = lambda x, value: jnp.concatenate([x, jnp.full_like(x[:, :1], value)], axis=1)  # noqa: E731
+    groups = jax.tree.map(lambda x: last(x, 0) if x.ndim == 3 else x, rollout.groups)
+    mask = groups.completion_mask.at[:, -1, 0].set(True)
+    lengths = last(rollout.groups.completion_lengths, 1)
+    groups = dataclasses.replace(groups, completion_mask=mask, completion_lengths=lengths)
+    rollout = dataclasses.replace(
+        rollout,
+        groups=groups,
+        sampler=jax.tree.map(lambda x: last(x, 0), rollout.sampler),
+        truncated=last(rollout.truncated, False),
+        greedy=last(rollout.truncated & False, True),
+    )
+    return rollout, last(rewards, reward)
+
+
+def cut(batch):
+    """Without the greedy completion, which must not count."""
+    np.testing.assert_array_equal(batch.token_weights[:, -1], 0)
+    return jax.tree.map(lambda x: x[:, :-1], batch)
+
+
+def credit(recipe, ref_logps=None, reward=0.5):
+    """Of FX and a greedy completion."""
+    rollout, rewards = with_greedy(fx.ROLLOUT, fx.REWARDS, reward)
+    ref_logps = None if ref_logps is None else jnp.concatenate([ref_logps, jnp.zeros((1, 1, 3))], axis=1)
+    return cut(recipe.credit(rollout, rewards, ref_logps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +49,9 @@ class Greedy:
     reward: float
 
     def credit(self, rollout, rewards, ref_logps):
-        return self.recipe.credit(rollout, rewards, ref_logps, baselines=jnp.full(rewards.shape[0], self.reward))
+        ref_logps = jnp.concatenate([ref_logps, jnp.zeros_like(ref_logps[:, :1])], axis=1)
+        batch = self.recipe.credit(*with_greedy(rollout, rewards, self.reward), ref_logps)
+        return jax.tree.map(lambda x: x[:, :-1], batch)
 
     def loss(self, policy, batch):
         return self.recipe.loss(policy, batch)
@@ -43,7 +73,7 @@ def test_it_follows_the_reward_less_the_divergence(language):
 
 def test_without_a_reference_it_is_reinforce_around_the_greedy_reward():
     batches = (
-        ReMax(kl_coef=0.0).credit(fx.ROLLOUT, fx.REWARDS, baselines=BASELINE),
+        credit(ReMax(kl_coef=0.0)),
         REINFORCE(baseline=0.5).credit(fx.ROLLOUT, fx.REWARDS),
     )
     got, expected = (jax.value_and_grad(lambda p, b=b: REINFORCE().loss(p, b)[0])(fx.POLICY) for b in batches)
@@ -52,19 +82,25 @@ def test_without_a_reference_it_is_reinforce_around_the_greedy_reward():
 
 def test_penalties_count_from_their_token_on():
     """FX: old less ref is -0.05, 0, -0.1 in the first completion, so the returns are 0.5 plus 0.015, 0.01, 0.01."""
-    batch = ReMax(kl_coef=0.1).credit(fx.ROLLOUT, fx.REWARDS, fx.REF, baselines=BASELINE)
+    batch = credit(ReMax(kl_coef=0.1), fx.REF)
     np.testing.assert_allclose(batch.advantages[0, 0], [0.515, 0.51, 0.51], rtol=1e-6)
     np.testing.assert_allclose(batch.advantages[0, 3, 0], 0.53, rtol=1e-6)
 
 
 def test_prompts_whose_greedy_completion_failed_do_not_count():
-    batch = ReMax(kl_coef=0.0).credit(fx.ROLLOUT, fx.REWARDS, baselines=jnp.array([jnp.nan]))
+    batch = credit(ReMax(kl_coef=0.0), reward=jnp.nan)
     np.testing.assert_array_equal(batch.token_weights, 0)
     assert ReMax(kl_coef=0.0).loss(fx.POLICY, batch)[0] == 0
 
 
+def test_a_rollout_without_greedy_completions_is_refused():
+    with pytest.raises(ValueError, match="the rollout names none: give `greedy`"):
+        ReMax().credit(fx.ROLLOUT, fx.REWARDS, fx.REF)
+    assert ReMax().arrangement.likeliest(3).tolist() == [False, False, True]
+
+
 def test_a_second_update_and_a_negative_weight_are_refused():
-    batch = ReMax(kl_coef=0.0).credit(fx.ROLLOUT, fx.REWARDS, baselines=BASELINE)
+    batch = credit(ReMax(kl_coef=0.0))
     with pytest.raises(ValueError, match="one update per rollout"):
         ReMax(kl_coef=0.0).loss(fx.POLICY, dataclasses.replace(batch, old_logps=fx.OLD))
     with pytest.raises(ValueError, match="kl_coef="):

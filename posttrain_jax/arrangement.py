@@ -1,0 +1,100 @@
+"""How the completions of a prompt are drawn where they are not samples each of its own.
+
+A recipe says in `arrangement` what it wants, and the online loop draws so; `types.Rollout` tells what was done.
+"""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrangement:
+    """Of the G completions of a row: all drawn alone, unless told otherwise."""
+
+    greedy: int = 0
+    """How many of them, the last ones, take the likeliest token each time."""
+    splits: tuple[int, ...] = ()
+    """Tokens before which every branch divides: completions of one branch share what comes before."""
+    ways: int = 2
+    """Branches that each divides into; with `splits`, G is ways to the power of their number."""
+
+    def __post_init__(self):
+        ascending = all(a < b for a, b in zip((-1, *self.splits), self.splits, strict=False))
+        if self.greedy < 0 or self.ways < 2 or not ascending:
+            raise ValueError(
+                f"greedy={self.greedy} must be 0 or more, ways={self.ways} at least 2, and splits={self.splits} token"
+                " positions from 0, in ascending order."
+            )
+        if self.greedy and self.splits:
+            raise ValueError("a tree of completions has no greedy ones: give either greedy or splits.")
+
+    def check(self, group_size: int, length: int) -> None:
+        """Refuse groups and completions that it does not fit.
+
+        Raises:
+            ValueError: no sample is left beside greedy completions, the tree has another number of leaves, or a split
+                lies behind the length limit.
+        """
+        if self.greedy >= group_size:
+            raise ValueError(
+                f"group_size={group_size} leaves no sample beside {self.greedy} greedy completion(s): give at least"
+                f" {self.greedy + 1}."
+            )
+        leaves = self.ways ** len(self.splits)
+        if self.splits and group_size != leaves:
+            raise ValueError(
+                f"{len(self.splits)} splits into {self.ways} make {leaves} completions of a prompt and group_size is"
+                f" {group_size}: make them equal."
+            )
+        if self.splits and self.splits[-1] >= length:
+            raise ValueError(
+                f"a split before token {self.splits[-1]} lies behind the limit of {length} new tokens: move it ahead."
+            )
+
+    def likeliest(self, group_size: int) -> Bool[np.ndarray, "G"]:
+        """Which completions take the likeliest tokens."""
+        return np.arange(group_size) >= group_size - self.greedy
+
+    def branches(self, group_size: int) -> Int[np.ndarray, "G D"]:
+        """The number of the branch that each completion lies on, from each split to the next (`losses.tree`).
+
+        Where the first split comes after tokens, what stands before it is a branch of all.
+        """
+        below = [self.ways**left for left in range(len(self.splits) - 1, -1, -1)]
+        below = [group_size, *below] if self.splits[:1] != (0,) else below
+        return np.arange(group_size)[:, None] // np.array(below)
+
+    def edges(self, length: int) -> Int[np.ndarray, "T"]:
+        """The branch that each token lies on: a column of `branches`."""
+        starts = self.splits if self.splits[:1] == (0,) else (0, *self.splits)
+        return np.searchsorted(np.array(starts), np.arange(length), side="right") - 1
+
+    def leaders(self, group_size: int, length: int) -> Int[np.ndarray, "T G"]:
+        """Whose token each completion takes: that of the first one on its branch."""
+        own = np.arange(group_size)
+        if not self.splits:
+            return np.broadcast_to(own, (length, group_size))
+        names = self.branches(group_size)[:, self.edges(length)]
+        return np.argmax(names[:, None] == names[None, :], axis=1).T
+
+
+ALONE = Arrangement()
+"""Samples each of its own."""
+
+
+@runtime_checkable
+class Arranging(Protocol):
+    """A recipe that wants completions that are not samples each of its own."""
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """How they are drawn."""
+        ...
+
+
+def of(recipe: object) -> Arrangement:
+    """What the recipe wants; samples each of its own where it says nothing."""
+    return recipe.arrangement if isinstance(recipe, Arranging) else ALONE
