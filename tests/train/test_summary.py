@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -42,6 +43,11 @@ def test_a_rollout_by_hand():
     assert {name: float(x) for name, x in numbers.items()} == pytest.approx(expected)
     assert columns.means.tolist() == [3.0, 1.0]
     assert columns.constant.tolist() == [False, True]
+
+    beside = dataclasses.replace(rollout, greedy=jnp.asarray([[False, True], [False, False]]))
+    numbers, _ = summary.of_rollout(beside, rewards, rewards[..., None])
+    assert float(numbers["reward"]) == 3.0  # of 1 and 5
+    assert float(numbers["reward_std"]) == 2.0
 
 
 @pytest.mark.parametrize(

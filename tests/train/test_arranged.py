@@ -1,0 +1,53 @@
+"""Recipes that want greedy completions or trees of completions, through the online loop."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from posttrain_jax.data import encode, fields, iterate, prompts
+from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
+from posttrain_jax.recipes.policy.remax import ReMax
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import metrics, online, optimizer, run
+
+WORDS = vocabulary.characters("abcd=")
+
+
+@pytest.fixture
+def parts(tiny):
+    """One layer, rewarded for each letter a."""
+    model = tiny.model(data=2)
+    model = dataclasses.replace(model, config=dataclasses.replace(model.config, num_layers=1))
+    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
+    encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
+    letters = {"a": (1.0, lambda one: one.completion.count("a") / 6)}
+    return online.Online(
+        model=model,
+        recipe=ReMax(kl_coef=0.0),
+        optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
+        tokenizer=WORDS,
+        data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=8, seed=0),
+        rewards=pool.RewardPool(combine.WeightedRewards(letters), workers=0, timeout_s=1.0),
+        sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
+        group_size=4,
+    )
+
+
+@pytest.mark.parametrize(
+    "recipe", [ReMax(kl_coef=0.0), BranchGRPO(splits=(0, 2), clip_high=0.2)], ids=["remax", "branch_grpo"]
+)
+def test_a_policy_learns(tmp_path, parts, recipe):
+    parts = dataclasses.replace(parts, recipe=recipe)
+    online.run_online(parts, run.Plan(tmp_path, steps=10), parts.model.init(jax.random.key(0)))
+    rewards = [line["reward"] for line in metrics.read(tmp_path / "metrics.jsonl")]
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.15
+
+
+def test_a_group_that_does_not_fit_is_refused(tmp_path, parts):
+    parts = dataclasses.replace(parts, recipe=BranchGRPO(splits=(0, 2), ways=3))
+    with pytest.raises(ValueError, match="2 splits into 3 make 9 completions of a prompt and group_size is 4"):
+        online.run_online(parts, run.Plan(tmp_path, steps=1), parts.model.init(jax.random.key(0)))
