@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
     from posttrain_jax.recipes.policy.cispo import CISPO
     from posttrain_jax.recipes.policy.clip_cov import ClipCov
+    from posttrain_jax.recipes.policy.constrained import Constrained
     from posttrain_jax.recipes.policy.dapo import DAPO
     from posttrain_jax.recipes.policy.dcpo import DCPO
     from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
+    from posttrain_jax.recipes.policy.dr_irl import DRIRL
     from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
     from posttrain_jax.recipes.policy.gdpo import GDPO
@@ -37,8 +39,10 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
     from posttrain_jax.recipes.policy.gtpo import GTPO
     from posttrain_jax.recipes.policy.kl_cov import KLCov
+    from posttrain_jax.recipes.policy.kl_limited import KLLimited
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
     from posttrain_jax.recipes.policy.luspo import LUSPO
+    from posttrain_jax.recipes.policy.maxmin import MaxMin
     from posttrain_jax.recipes.policy.mis import MIS
     from posttrain_jax.recipes.policy.nthr import NTHR
     from posttrain_jax.recipes.policy.opmd import OPMD
@@ -190,6 +194,10 @@ _MODULE_OF = {
     "Unlikeliness": "recipes.policy.unlikeliness",
     "Filtered": "recipes.policy.filtered",
     "GDPO": "recipes.policy.gdpo",
+    "DRIRL": "recipes.policy.dr_irl",
+    "MaxMin": "recipes.policy.maxmin",
+    "KLLimited": "recipes.policy.kl_limited",
+    "Constrained": "recipes.policy.constrained",
     "BGPO": "recipes.policy.bgpo",
     "THR": "recipes.policy.thr",
     "NTHR": "recipes.policy.nthr",
@@ -254,6 +262,7 @@ __all__ = [
     "DCPO",
     "DPO",
     "DPOP",
+    "DRIRL",
     "EXO",
     "FDPO",
     "GDPO",
@@ -312,6 +321,7 @@ __all__ = [
     "BranchGRPO",
     "ChiPO",
     "ClipCov",
+    "Constrained",
     "DisCO",
     "DiscoPOP",
     "DrGRPO",
@@ -323,6 +333,7 @@ __all__ = [
     "ImplicitRewardSFT",
     "InContextRankingPO",
     "KLCov",
+    "KLLimited",
     "LabelledBatch",
     "LengthDesensitizedDPO",
     "LengthNormalizedDPO",
@@ -330,6 +341,7 @@ __all__ = [
     "LikelihoodBatch",
     "LitePPO",
     "LongPO",
+    "MaxMin",
     "MiniLLM",
     "NLLRegularizedDPO",
     "OffsetDPO",

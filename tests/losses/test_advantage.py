@@ -193,3 +193,16 @@ def test_whitening_equal_advantages_gives_exactly_nothing(value):
     mask = jnp.array([[[True, True, False]]])
     np.testing.assert_array_equal(advantage.whitened(jnp.full((1, 1, 3), value), mask, eps=0.0), 0)
     np.testing.assert_array_equal(advantage.whitened(jnp.full((1, 1, 3), value), ~mask & mask), 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "summed", "each"),
+    [((0.7, 0.3), [1.2247, 0.0, -1.2247], [0.4899, 0.0, -0.4899]), ((0.5, 0.5), [0.0, 0.0, 0.0], [0.0, 0.0, 0.0])],
+)
+def test_several_objectives_summed_first_or_standardised_first(weights, summed, each):
+    """Objectives (.9, .5, .1) and (.2, .6, 1): the sum has one size, whatever the objectives disagree about."""
+    scores, ids = jnp.array([[[0.9, 0.2], [0.5, 0.6], [0.1, 1.0]]]), jnp.array([0])
+    first = sum(w * scores[..., k] for k, w in enumerate(weights))
+    np.testing.assert_allclose(advantage.group_zscore(jnp.round(first, 5), ids, ddof=0, eps=0.0)[0], summed, atol=1e-4)
+    zscores = sum(w * advantage.group_zscore(scores[..., k], ids, ddof=0, eps=0.0) for k, w in enumerate(weights))
+    np.testing.assert_allclose(zscores[0], each, atol=1e-4)

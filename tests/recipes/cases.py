@@ -100,7 +100,7 @@ def branched(recipe, data):
 def looking(recipe, data):
     """Credit from rewards, of a recipe that may look at the policy and reads two rewards, nothing being remembered."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards)}
+    columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards), "third": 0 * data.rewards}
     fixed = {"teacher": lambda *_: data.ref}
     lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
     batch, _ = recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())

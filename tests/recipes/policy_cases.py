@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import constraint, difficulty, ratio, score, shaping, trust
+from posttrain_jax.losses import constraint, difficulty, limit, maxmin, multiplier, ratio, score, shaping, trust
 
 CASES = {
     "grpo": cases.Case(pt.GRPO(), cases.online),
@@ -66,6 +66,12 @@ CASES = {
     "reinforce_pp_baseline": cases.Case(pt.REINFORCEPlusPlusBaseline(), cases.online),
     "reinforce_pp": cases.Case(pt.REINFORCEPlusPlus(), cases.online),
     "reinforce": cases.Case(pt.REINFORCE(baseline=0.2), cases.once, flat_groups_rest=False),
+    "constrained": cases.Case(
+        pt.Constrained((limit.AtMost("second", 0.0),), multiplier.Augmented(0.5)), cases.looking, flat_groups_rest=True
+    ),
+    "kl_limited": cases.Case(pt.KLLimited(1e-3, multiplier.Hinge(5.0)), cases.looking),
+    "maxmin": cases.Case(pt.MaxMin(("first", "second"), maxmin.Weighted(1.0)), cases.looking),
+    "dr_irl": cases.Case(pt.DRIRL(width=1.0, similarity="second", gap="first", category="third"), cases.looking),
     "grao": cases.Case(pt.GRAO(), cases.demonstrated),
     "rto": cases.Case(pt.RTO(), cases.guided, flat_groups_rest=False),
 }

@@ -84,3 +84,32 @@ def test_muon_treats_each_layer_as_a_matrix():
             # orthogonalised: all singular values near consistent_rms * sqrt(max(in, out))
             assert bool(jnp.all(jnp.abs(singular / (0.2 * 8**0.5) - 1) < 0.5))
     np.testing.assert_allclose(updates["embedding"], -jnp.sign(grads["embedding"]), rtol=1e-3)  # adam's first step
+
+
+@pytest.mark.parametrize(("at", "gradient", "momentum", "expected"), [(1.0, 0.5, 0.0, 0.85), (-2.0, -0.01, 0.2, -2.0)])
+def test_one_step_of_lion_by_hand(at, gradient, momentum, expected):
+    """Rate .1, decay .5: x - .1 (sign(.9 m + .1 g) + .5 x)."""
+    opt = optimizer.make_optimizer(optimizer.Lion(optimizer.Constant(0.1), weight_decay=0.5, max_grad_norm=None))
+    params = {"query": jnp.float32(at)}
+    # a first gradient of 100 m leaves the momentum m
+    with jax.numpy_dtype_promotion("standard"):
+        _, state = opt.update({"query": jnp.float32(100 * momentum)}, opt.init(params), params)
+        updates, _ = opt.update({"query": jnp.float32(gradient)}, state, params)
+    np.testing.assert_allclose(at + updates["query"], expected, rtol=1e-5)
+
+
+def test_lion_holds_weights_in_a_box():
+    """|x - a|^2 / 2 with a = (5, .5, -4) and decay 1 ends at (1, .5, -1), and at (2, .5, -2) with decay 1/2."""
+    target = jnp.array([5.0, 0.5, -4.0])
+    for decay, expected in ((1.0, [1.0, 0.5, -1.0]), (0.5, [2.0, 0.5, -2.0])):
+        opt = optimizer.make_optimizer(optimizer.Lion(optimizer.Constant(2e-3), weight_decay=decay, max_grad_norm=None))
+
+        def one(carry, _, opt=opt):
+            params, state = carry
+            updates, state = opt.update({"query": params["query"] - target}, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        params = {"query": jnp.zeros(3)}
+        with jax.numpy_dtype_promotion("standard"):
+            (params, _), _ = jax.lax.scan(one, (params, opt.init(params)), None, length=8000)
+        np.testing.assert_allclose(params["query"], expected, atol=6e-3)
