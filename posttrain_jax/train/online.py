@@ -2,32 +2,27 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 import optax
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as Spec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
-from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, lora, tokenizer
-from posttrain_jax.rewards import pool, report
+from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import (
     capacity,
     checks,
     credit,
+    experience,
     metrics,
     process,
     reference,
-    rows,
     run,
     summary,
-    text,
     tracing,
     update,
 )
@@ -94,40 +89,28 @@ def run_online(
         journal.before(evaluate, state)
         for step in guard.steps(journal.steps()):
             clock, position = metrics.Clock(), parts.data.state()
-            with clock.phase("rollout"):
-                prompts = next(parts.data)
-                rollout, here = stages.sample(state, step, prompts)
-            with clock.phase("score"):
-                samples = text.decode(prompts, here, parts.tokenizer, parts.sampling.stop_ids)
-                scores = parts.rewards.score(samples)
-                rewards, values = stages.reward(rollout, scores)
-            if values["unscored"] == 1:
-                raise journal.stop(step, state, position, summary.unscored(scores.report), ref)
+            found = stages.collect(state, step, clock)
+            if found.values["unscored"] == 1:
+                raise journal.stop(step, state, position, summary.unscored(found.report), ref)
             with clock.phase("reference"):
-                batch, memory = stages.credit(state, ref.params, rollout, rewards)
+                batch, memory = stages.credit(state, ref.params, found)
             if step == journal.start + 1:
-                stages.check_rollout(state, rollout)
+                stages.check_rollout(state, found)
             if step == 1:
-                stages.check_learning(state, ref.params if ref_params is None else None, rollout, rewards, batch)
+                stages.check_learning(state, ref.params if ref_params is None else None, found, batch)
             with clock.phase("update"):
-                state, learned = stages.learn(state, ref.params, rollout, rewards, batch)
-            guard.check(step, rollout.groups, (state, rollout, batch))
+                state, learned = stages.learn(state, ref.params, found, batch)
+            guard.check(step, found.rollout.groups, (state, found.rollout, batch))
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
                 raise journal.stop(step, before, position, run.NOT_FINITE, ref)
             state = dataclasses.replace(state, memory=memory)
             ref.follow(state.params, step)
-            values |= learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
-            journal.log(step, values | summary.failures(scores.report))
-            journal.show(step, text.shown(samples, scores))
+            values = found.values | learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
+            journal.log(step, values | summary.failures(found.report))
+            journal.show(step, found.shown)
             journal.save(step, state, parts.data, ref)
     return state
-
-
-class _Rewards(NamedTuple):
-    total: Float[Array, "P G"]
-    columns: dict[str, Float[Array, "P G"]]
-    """Each reward by itself."""
 
 
 class _Stages:
@@ -140,13 +123,13 @@ class _Stages:
             checks.double_bos(first, parts.tokenizer.bos_id)
         checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
-        self._parts, self._frozen, self._notices = parts, frozen, summary.Notices()
+        self._parts, self._frozen, self._compared = parts, frozen, compared
         sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))
-        self._generate = capacity.checked("sampling", sampler)
+        self._collector = experience.Collector(
+            model, sampler, parts.sampling.stop_ids, words=parts.tokenizer, rewards=parts.rewards, data=parts.data
+        )
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)
-        self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
-        self._compared = compared
         learner = update.make_update(
             model,
             parts.recipe,
@@ -158,35 +141,16 @@ class _Stages:
         )
         self._update = capacity.checked("the update", learner)
 
-    def _put(self, x: np.ndarray) -> Array:
-        return rows.to_devices(self._parts.model.row_sharding, x)
-
     def _whole(self, state: types.TrainState) -> PyTree:
         return lora.join(state.params, self._frozen)
 
-    def sample(
-        self, state: types.TrainState, step: int, prompts: prompting.PromptBatch
-    ) -> tuple[types.Rollout, types.Rollout]:
-        """The rollout on the devices, and this process's rows of it."""
-        tokens, lengths, ids = map(self._put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
-        rollout = self._generate(self._whole(state), tokens, lengths, ids, jax.random.fold_in(state.key, step))
-        return rollout, rows.to_host(rollout)
+    def collect(self, state: types.TrainState, step: int, clock: metrics.Clock) -> experience.Experience:
+        """Prompts -> rollout -> rewards."""
+        return self._collector.collect(self._whole(state), jax.random.fold_in(state.key, step), clock)
 
-    def reward(self, rollout: types.Rollout, scores: report.Scores) -> tuple["_Rewards", dict[str, float]]:
-        """The rewards on the devices, and their global numbers."""
-        self._notices.failed(scores.report)
-        rewards, columns = self._put(scores.rewards), self._put(scores.columns)
-        numbers, by_column = self._summary(rollout, rewards, columns)
-        values = {name: float(x) for name, x in numbers.items()}
-        self._notices.constant(scores.names, np.asarray(by_column.constant))
-        named = zip(scores.names, np.asarray(by_column.means), strict=True)
-        values |= {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
-        return _Rewards(rewards, {name: columns[..., index] for index, name in enumerate(scores.names)}), values
-
-    def credit(
-        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: "_Rewards"
-    ) -> credit.Credited:
+    def credit(self, state: types.TrainState, ref_params: PyTree, found: experience.Experience) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
+        rollout, rewards = found.rollout, found.rewards
         whole = dataclasses.replace(state, params=self._whole(state))
         fixed = self._compared.params(ref_params)
         batch, memory = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
@@ -196,13 +160,14 @@ class _Stages:
         return jax.block_until_ready((batch, memory))
 
     def learn(
-        self, state: types.TrainState, ref_params: PyTree, rollout: types.Rollout, rewards: "_Rewards", batch: Any
+        self, state: types.TrainState, ref_params: PyTree, found: experience.Experience, batch: Any
     ) -> tuple[types.TrainState, dict[str, float]]:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last.
 
         A recipe that follows the policy credits anew before each: with what it remembered before the rollout.
         """
         values: dict[str, float] = {}
+        rollout, rewards = found.rollout, found.rewards
         fixed = self._compared.params(ref_params)
         for number in range(self._parts.updates_per_rollout):
             if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
@@ -216,15 +181,17 @@ class _Stages:
                 break
         return state, values
 
-    def check_rollout(self, state: types.TrainState, rollout: types.Rollout) -> None:
+    def check_rollout(self, state: types.TrainState, found: experience.Experience) -> None:
         """Refuse parameters that hold NaN, and a sampler that is not the policy."""
+        rollout = found.rollout
         policy = self._score(self._whole(state), rollout.groups, rollout.kept_ids)
         checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, self._whole(state))
 
     def check_learning(
-        self, state: types.TrainState, start: PyTree | None, rollout: types.Rollout, rewards: "_Rewards", batch: Any
+        self, state: types.TrainState, start: PyTree | None, found: experience.Experience, batch: Any
     ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
+        rollout, rewards = found.rollout, found.rewards
         if self._parts.refuse_equal_rewards:
             checks.rewards(rewards.total)
         if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):

@@ -103,25 +103,22 @@ def test_a_whole_batch_of_crashes_stops_the_run_with_a_saved_state_and_it_goes_o
         np.testing.assert_array_equal(x, y)
 
 
-def test_an_error_in_the_middle_of_a_run_loses_nothing_that_was_trained(tmp_path, model, start, capsys):
-    class Pool:
-        """A pool that ends."""
+def test_an_error_in_the_middle_of_a_run_loses_nothing_that_was_trained(tmp_path, model, start, capsys, monkeypatch):
+    calls = []
 
-        names, calls = ("mine",), 0
-
-        def score(self, rows):
-            self.calls += 1
-            if self.calls == 3:
-                raise OSError("no more processes")
-            return inner.score(rows)
+    def ends(rows):
+        calls.append(len(rows))
+        if len(calls) == 3:
+            raise OSError("no more processes")
+        return scored(rows)
 
     rewards = combine.WeightedRewards({"mine": (1.0, misbehaving.length)})
     plan = run.Plan(tmp_path, steps=4, save_every=10)
     with pool.RewardPool(rewards, workers=0, timeout_s=1.0) as inner:
-        given = parts(model, inner)
-        object.__setattr__(given, "rewards", Pool())
+        scored = inner.score
+        monkeypatch.setattr(inner, "score", ends)
         with pytest.raises(OSError, match="no more processes"):
-            online.run_online(given, plan, start)
+            online.run_online(parts(model, inner), plan, start)
         assert f"The run is saved as of step 2 in {tmp_path}." in capsys.readouterr().err
         assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
         assert int(online.run_online(parts(model, inner), plan, start).step) == 4
