@@ -65,22 +65,27 @@ def make_online(
 
 
 def make_offline(
-    model: update.Model, recipe: types.OfflineRecipe | types.InformedOffline, score: Score
-) -> Callable[[types.TrainState, PyTree, types.Groups, Mapping[str, Array]], Credited]:
-    """`credit(state, ref_params, groups, columns) -> (batch, memory)`, compiled.
+    model: update.Model,
+    recipe: types.OfflineRecipe | types.InformedOffline,
+    score: Score,
+    fixed: Mapping[str, update.Model],
+) -> Callable[..., Credited]:
+    """`credit(state, ref_params, groups, columns, fixed_params) -> (batch, memory)`, compiled.
 
     Args:
         score: the loop's, which is then compiled once for all its uses.
+        fixed: the models that the recipe may ask beside the reference, by role; `fixed_params` are their parameters.
     """
     if isinstance(recipe, types.InformedOffline):
 
-        def informed(state, ref_params, groups, columns):
-            return recipe.credit(groups, columns, _lookup(model, state, ref_params, 1.0, {}), state.memory)
+        def informed(state, ref_params, groups, columns, fixed_params):
+            lookup = _lookup(model, state, ref_params, 1.0, _others(fixed, fixed_params))
+            return recipe.credit(groups, columns, lookup, state.memory)
 
         return jax.jit(informed, out_shardings=_shardings(model))
     compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
 
-    def plain(state, ref_params, groups, columns):
+    def plain(state, ref_params, groups, columns, fixed_params):
         if columns:
             raise ValueError(
                 f"{type(recipe).__name__} reads no columns, and the data have {', '.join(columns)}: leave them out"

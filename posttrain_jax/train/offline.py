@@ -27,7 +27,7 @@ class Offline:
     moving: reference.Moving | None = None
     """How the reference follows the policy; None where it stands still."""
     fixed: Mapping[str, reference.Fixed] = dataclasses.field(default_factory=dict)
-    """Other models that the recipe compares with, by role; the reference's is `ref`."""
+    """Other models that the recipe compares with or asks, by role; the reference's is `ref`."""
 
 
 def run_offline(
@@ -56,8 +56,8 @@ def run_offline(
     """
     recipe, memory, sharding = parts.recipe, credit.init_memory(parts.recipe), parts.model.row_sharding
     score = capacity.checked("the reference's pass", reference.make_score(parts.model))
-    give_credit = credit.make_offline(parts.model, recipe, score)
     compared = reference.compared(recipe, parts.model, parts.fixed)
+    give_credit = credit.make_offline(parts.model, recipe, score, compared.models)
     learn = capacity.checked("the update", _learner(parts, plan, compared))
     _check(parts)
     with run.Run(plan, _about(parts), loggers) as journal, tracing.Guard() as guard:
@@ -72,12 +72,13 @@ def run_offline(
                 columns = {name: rows.to_devices(sharding, x) for name, x in own.columns.items()}
             with clock.phase("reference"):
                 whole = dataclasses.replace(state, params=journal.whole(state))
-                batch, memory = jax.block_until_ready(give_credit(whole, ref.params, groups, columns))
+                fixed = compared.params(ref.params)
+                batch, memory = jax.block_until_ready(give_credit(whole, ref.params, groups, columns, fixed))
             if step == 1 and ref_params is None and recipe.needs_ref:
                 policy_logps, ref_logps = (score(x, groups).logps for x in (whole.params, ref.params))
                 checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
-                state, learned = learn(state, groups, batch, None, journal.frozen, compared.params(ref.params))
+                state, learned = learn(state, groups, batch, None, journal.frozen, fixed)
                 values = {name: float(x) for name, x in learned.items()}
             guard.check(step, groups, (state, groups, batch))
             if not values["finite"]:

@@ -47,7 +47,8 @@ def compared(recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed]
     Raises:
         ValueError: models are given and the recipe compares with none, or one lies on another mesh.
     """
-    if not isinstance(recipe, comparison.Comparing) and not (fixed and isinstance(recipe, types.InformedOnline)):
+    asks = isinstance(recipe, types.InformedOnline | types.InformedOffline)
+    if not isinstance(recipe, comparison.Comparing) and not (fixed and asks):
         if fixed:
             raise ValueError(f"{type(recipe).__name__} compares with no model: leave {sorted(fixed)} out.")
         return Compared({}, {})

@@ -58,8 +58,8 @@ def once(recipe, data):
 
 
 def distilled(recipe, data):
-    """As `once`, of a recipe whose loss knows no old policy."""
-    return once(recipe, data)
+    """As `looking`, of a recipe whose loss knows no old policy."""
+    return look(recipe, data)
 
 
 def online(recipe, data):
@@ -97,27 +97,34 @@ def branched(recipe, data):
     return dataclasses.replace(recipe.credit(rollout, data.rewards), old_logps=data.old.logps)
 
 
-def looking(recipe, data):
+def looked_up(data):
+    """What a recipe may ask: the policy, its reference, and other models."""
+
+    def other(*_, comparisons=None):
+        logps = jnp.where(data.groups.completion_mask, data.old.logps - 0.1, 0)
+        divergences = {name: jnp.abs(data.old.logps) / 5 for name in comparisons or {}}
+        return types.TokenStats(logps, data.old.entropy, divergences=divergences)
+
+    fixed = {"teacher": lambda *_: data.ref, "dpo": other, "reverse_dpo": other}
+    return types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
+
+
+def look(recipe, data):
     """Credit from rewards, of a recipe that may look at the policy and reads two rewards, nothing being remembered."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
     columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards), "third": 0 * data.rewards}
-    fixed = {"teacher": lambda *_: data.ref}
-    lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
-    batch, _ = recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())
-    return dataclasses.replace(batch, old_logps=data.old.logps)
+    return recipe.credit(rollout, data.rewards, columns, looked_up(data), recipe.init_memory())[0]
+
+
+def looking(recipe, data):
+    """As `look`, and the log-probabilities at the start of the update."""
+    return dataclasses.replace(look(recipe, data), old_logps=data.old.logps)
 
 
 def demonstrated(recipe, data):
     """As `once`, the truncated completions being given answers."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
     return recipe.credit(rollout, data.rewards, demonstrated=data.truncated)
-
-
-def guided(recipe, data):
-    """As `online`, with what a model trained by DPO says."""
-    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data), dpo_logps=data.old.logps - 0.1)
-    return dataclasses.replace(batch, old_logps=data.old.logps)
 
 
 def offline(recipe, data):
@@ -140,8 +147,7 @@ def informed(recipe, data):
         "better_prompt": jnp.zeros(data.groups.completions.shape),
         "worse_prompt": jnp.zeros(data.groups.completions.shape),
     }
-    lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0))
-    return recipe.credit(data.groups, columns, lookup, recipe.init_memory())[0]
+    return recipe.credit(data.groups, columns, looked_up(data), recipe.init_memory())[0]
 
 
 def sparse(recipe, data):
@@ -150,12 +156,7 @@ def sparse(recipe, data):
     return recipe.credit(data.groups, ref_logps(recipe, data), **masks)
 
 
-def taught(recipe, data):
-    """As `offline`, with the distance of two teachers."""
-    return recipe.credit(data.groups, total_variations=jnp.abs(data.old.logps) / 5)
-
-
-OFFLINE = (sparse, taught, offline, informed)
+OFFLINE = (sparse, offline, informed)
 """The ways of crediting without a rollout."""
 
 

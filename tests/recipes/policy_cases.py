@@ -73,5 +73,5 @@ CASES = {
     "maxmin": cases.Case(pt.MaxMin(("first", "second"), maxmin.Weighted(1.0)), cases.looking),
     "dr_irl": cases.Case(pt.DRIRL(width=1.0, similarity="second", gap="first", category="third"), cases.looking),
     "grao": cases.Case(pt.GRAO(), cases.demonstrated),
-    "rto": cases.Case(pt.RTO(), cases.guided, flat_groups_rest=False),
+    "rto": cases.Case(pt.RTO(), cases.looking, valued=True, flat_groups_rest=False),
 }

@@ -58,5 +58,5 @@ CASES = {
     "tdpo2": cases.Case(pt.TDPO2(), cases.offline, group_size=2, divergences=("kl",)),
     "rrpo": cases.Case(pt.RRPO(kl_coef=0.1), cases.informed, group_size=2, divergences=("kl",)),
     "sparse_po": cases.Case(pt.SparsePO(reward_sparsity=0.1), cases.sparse, group_size=2, divergences=("kl",)),
-    "align_distil": cases.Case(pt.AlignDistil(), cases.taught, group_size=1, divergences=("teacher",)),
+    "align_distil": cases.Case(pt.AlignDistil(), cases.informed, group_size=1, divergences=("teacher",)),
 }

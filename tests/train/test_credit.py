@@ -164,9 +164,9 @@ def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout
 def test_wpo_looks_at_whole_distributions(tiny):
     model = tiny.model(data=2)
     start, groups = model.init(jax.random.key(0)), tiny.groups(model)
-    give = credit.make_offline(model, wpo.WPO(), reference.make_score(model))
+    give = credit.make_offline(model, wpo.WPO(), reference.make_score(model), {})
     state = update.init_state(model, ADAM, jax.random.key(0), params=start)
-    batch, _ = give(state, start, groups, {})
+    batch, _ = give(state, start, groups, {}, {})
     logits = model.logits(start, groups)
     probs = jax.nn.softmax(jnp.einsum("pgtd,dv->pgtv", logits.hidden, logits.weight).astype(jnp.float32))
     own = jnp.take_along_axis(probs, groups.completions[..., None], axis=-1)[..., 0]
@@ -178,10 +178,10 @@ def test_wpo_looks_at_whole_distributions(tiny):
 
 
 def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):
-    give = credit.make_offline(model, dpo.DPO(), reference.make_score(model))
+    give = credit.make_offline(model, dpo.DPO(), reference.make_score(model), {})
     state = update.init_state(model, ADAM, jax.random.key(0), params=start)
     with pytest.raises(ValueError, match="DPO reads no columns, and the data have score"):
-        give(state, start, tiny.groups(model), {"score": jnp.zeros(8)})
+        give(state, start, tiny.groups(model), {"score": jnp.zeros(8)}, {})
 
 
 def test_a_moving_reference_follows():

@@ -3,18 +3,21 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
-from posttrain_jax.data import encode, fields, iterate, prompts
+from posttrain_jax.data import batch, encode, fields, iterate, prompts
 from posttrain_jax.losses import generator
 from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.distillation.align_distil import AlignDistil
 from posttrain_jax.recipes.distillation.gkd import GKD
 from posttrain_jax.recipes.distillation.kdrl import KDRL
 from posttrain_jax.recipes.distillation.minillm import MiniLLM
 from posttrain_jax.recipes.distillation.on_policy import OnPolicy
+from posttrain_jax.recipes.policy.rto import RTO
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
-from posttrain_jax.train import metrics, online, optimizer, reference, run
+from posttrain_jax.train import metrics, offline, online, optimizer, reference, run
 
 WORDS = vocabulary.characters("abcd=")
 
@@ -48,6 +51,31 @@ def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts
     values = [line["teacher_divergence"] for line in metrics.read(tmp_path / "metrics.jsonl")]
     assert values[-1] < 0.5 * values[0]
     assert values[0] > 0.1
+
+
+def roles(parts, *names):
+    """The teacher, and others as wide, under these roles."""
+    model = parts.fixed["teacher"].model
+    return {name: reference.Fixed(model, model.init(jax.random.key(i))) for i, name in enumerate(names, 1)}
+
+
+def test_a_student_comes_near_what_two_models_extrapolate_to(tmp_path, parts):
+    prompt, answer = (np.asarray(WORDS.render_completion(x), np.int32) for x in ("a", "bcd="))
+    rows = [encode.TokenRow(prompt, (answer,), index) for index in range(8)]
+    data = iterate.Batches(rows, batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, 1), batch_size=4, seed=0)
+    recipe, fixed = AlignDistil(1.0, extrapolation=0.5), roles(parts, "dpo", "reverse_dpo")
+    given = offline.Offline(parts.model, recipe, parts.optimizer, data, fixed=fixed)
+    offline.run_offline(given, run.Plan(tmp_path, steps=12), parts.model.init(jax.random.key(0)))
+    values = [line["teacher_kl"] for line in metrics.read(tmp_path / "metrics.jsonl")]
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_tokens_are_rewarded_by_a_dpo_model(tmp_path, parts):
+    recipe = RTO(dpo_coef=1.0, dpo_limit=5.0, kl_coef=0.0)
+    parts = dataclasses.replace(parts, recipe=recipe, fixed=roles(parts, "dpo"), group_size=8)
+    online.run_online(parts, run.Plan(tmp_path, steps=12), parts.model.init(jax.random.key(0)))
+    values = [line["token_reward"] for line in metrics.read(tmp_path / "metrics.jsonl")]
+    assert np.mean(values[-3:]) > np.mean(values[:3]) + 0.1
 
 
 def test_a_recipe_that_asks_without_comparing_is_given_its_teacher(parts):

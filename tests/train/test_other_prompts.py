@@ -77,9 +77,9 @@ def test_the_reference_answers_a_prompt_for_every_completion(tiny):
     groups = host.to_device(lambda x: jax.device_put(x, model.row_sharding))
     columns = {name: jax.device_put(x, model.row_sharding) for name, x in host.columns.items()}
     score = reference.make_score(model)
-    give = credit.make_offline(model, t_reg.TREG(), score)
+    give = credit.make_offline(model, t_reg.TREG(), score, {})
     state = update.init_state(model, ADAM, jax.random.key(0), params=params)
-    got = give(state, params, groups, columns)[0].extra["token_rewards"]
+    got = give(state, params, groups, columns, {})[0].extra["token_rewards"]
 
     def alone(name):
         pairs = [

@@ -5,19 +5,21 @@
 
 z are logits; `dpo` was trained by DPO, `reverse_dpo` (z_neg) with chosen and rejected swapped. The teacher is the
 further extrapolated the more the two disagree. It is never formed: the head compares the policy with the combination of
-logits. Give both to the loop as `fixed`, and to `credit` their total variation, half of the L1 distance, which
-`reference.make_score(..., comparisons=)` gives. Sequences are means over tokens, and count alike. From the authors'
-code; where both models agree the weight is b_1 / 1e-3, and the divergence small.
+logits, and the two with one another. Give both to the loop as `fixed`; in `OnPolicy` it learns from the policy's own
+completions, with c = 15. Sequences are means over tokens, and count alike. From the authors' code (some summaries have
+the teacher extrapolated less the more the two disagree); where they agree the weight is b_1 / 1e-3.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.losses import generator, weight
+from posttrain_jax.losses import generator, variation, weight
+from posttrain_jax.recipes import asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +42,19 @@ class AlignDistil:
         combined = {"dpo": 1 + alphas, "reverse_dpo": -alphas}
         return {"teacher": comparison.Comparison(generator.ReverseKL(), combined)}
 
+    def init_memory(self) -> tuple[()]:
+        """Nothing is remembered."""
+        return ()
+
     def credit(
-        self,
-        groups: types.Groups,
-        ref_logps: Float[Array, "P G T"] | None = None,
-        *,
-        total_variations: Float[Array, "P G T"],
-    ) -> types.LikelihoodBatch:
-        """How far to extrapolate at each token."""
-        mask = groups.completion_mask
-        alphas = jnp.where(mask, self.extrapolation * 2 * total_variations + 1e-3, 0)
-        return types.LikelihoodBatch(mask, weight.sequence_mean(mask), extra={"alphas": alphas})
+        self, groups: types.Groups, columns: Any, lookup: types.Lookup, memory: PyTree
+    ) -> tuple[types.LikelihoodBatch, PyTree]:
+        """How far to extrapolate at each token: by the distance of the two models there."""
+        mask, between = groups.completion_mask, comparison.Comparison(variation.TotalVariation(), {"reverse_dpo": 1.0})
+        asked.model(self, lookup, "reverse_dpo")
+        dpo = asked.model(self, lookup, "dpo")(groups, comparisons={"between": between})
+        alphas = jnp.where(mask, self.extrapolation * 2 * dpo.divergences["between"] + 1e-3, 0)
+        return types.LikelihoodBatch(mask, weight.sequence_mean(mask), extra={"alphas": alphas}), memory
 
     def loss(self, policy: types.TokenStats, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

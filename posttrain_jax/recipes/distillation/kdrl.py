@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from posttrain_jax import types
 from posttrain_jax.losses import advantage, divergence, guidance, ratio, surrogate, weight
-from posttrain_jax.recipes.distillation import teacher
+from posttrain_jax.recipes import asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class KDRL:
         advantages = advantage.group_zscore(rewards, groups.group_ids, eps=self.eps)
         coefficients = self.schedule(memory) * self.distilled(rewards, groups.group_ids)
         extra = {
-            "teacher_logps": teacher.logps(rollout, lookup),
+            "teacher_logps": asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps,
             "coefficients": advantage.per_token(coefficients, counted),
         }
         return types.PolicyBatch(

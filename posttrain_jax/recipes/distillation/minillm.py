@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
 from posttrain_jax.losses import advantage, generator, ratio, returns, surrogate, weight
-from posttrain_jax.recipes.distillation import teacher
+from posttrain_jax.recipes import asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class MiniLLM:
         """The teacher's rewards; of those given only which are NaN is looked at: such completions do not count."""
         groups, student = rollout.groups, rollout.sampler.logps
         counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
-        gaps = teacher.logps(rollout, lookup) - student
+        gaps = asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps - student
         behind = returns.following_mean(jnp.clip(gaps / self.scale, -self.limit, self.limit), counted)
         corrections = -generator.log_mixture(gaps, self.teacher_share)
         return types.PolicyBatch(

@@ -9,20 +9,21 @@ the sampled tokens, with less noise: prefixes are held still.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.recipes.distillation import gkd
+from posttrain_jax.recipes.distillation import align_distil, gkd
 
 
 @dataclasses.dataclass(frozen=True)
 class OnPolicy:
     """A distillation recipe whose completions the student samples."""
 
-    recipe: gkd.GKD = gkd.GKD()
-    """What compares student and teacher."""
+    recipe: gkd.GKD | align_distil.AlignDistil = gkd.GKD()
+    """What compares the student with fixed models."""
 
     @property
     def needs_ref(self) -> bool:
@@ -33,14 +34,22 @@ class OnPolicy:
         """As the recipe's."""
         return self.recipe.comparisons(batch)
 
+    def init_memory(self) -> PyTree:
+        """As the recipe's."""
+        return self.recipe.init_memory() if isinstance(self.recipe, types.InformedOffline) else ()
+
     def credit(
-        self, rollout: types.Rollout, rewards: Float[Array, "P G"], ref_logps: Float[Array, "P G T"] | None = None
-    ) -> types.LikelihoodBatch:
+        self, rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Any, lookup: types.Lookup, memory: PyTree
+    ) -> tuple[types.LikelihoodBatch, PyTree]:
         """The recipe's of the completions that could be scored."""
         groups = rollout.groups
         scored = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
-        inner = self.recipe.credit(dataclasses.replace(groups, completion_mask=scored), ref_logps)
-        return dataclasses.replace(inner, completion_mask=groups.completion_mask)
+        given = dataclasses.replace(groups, completion_mask=scored)
+        if isinstance(self.recipe, types.InformedOffline):
+            inner, memory = self.recipe.credit(given, {}, lookup, memory)
+        else:
+            inner = self.recipe.credit(given)
+        return dataclasses.replace(inner, completion_mask=groups.completion_mask), memory
 
     def loss(self, policy: types.TokenStats, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """As the recipe's."""

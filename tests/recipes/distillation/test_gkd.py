@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from whole_vocabulary import STUDENT, TEACHER, golden, groups, rollout, stats
 
+from posttrain_jax import types
 from posttrain_jax.losses import generator, weight
 from posttrain_jax.recipes.distillation.gkd import GKD
 from posttrain_jax.recipes.distillation.on_policy import OnPolicy
@@ -72,12 +73,15 @@ def test_the_temperature_is_the_recipes_own():
 
 
 def test_own_completions_are_distilled_like_given_ones_unless_their_scoring_failed():
-    recipe = OnPolicy(GKD(generator.ForwardKL()))
+    inner = GKD(generator.ForwardKL())
+    recipe = OnPolicy(inner)
     student, teacher = jax.random.normal(jax.random.key(1), (2, *MASK.shape, 5))
-    given = recipe.recipe.credit(groups(MASK))
-    batch = recipe.credit(rollout(MASK), jnp.array([[1.0], [0.0]]))
+    given = inner.credit(groups(MASK))
+    nothing = types.TokenStats(jnp.zeros(MASK.shape), jnp.zeros(MASK.shape))
+    lookup = types.Lookup(lambda *_: nothing, lambda *_: nothing, jax.random.key(0))
+    batch, _ = recipe.credit(rollout(MASK), jnp.array([[1.0], [0.0]]), {}, lookup, recipe.init_memory())
     np.testing.assert_array_equal(batch.token_weights, given.token_weights)
     policy = stats(recipe, batch, student, {"teacher": teacher})
-    np.testing.assert_array_equal(recipe.loss(policy, batch)[0], recipe.recipe.loss(policy, given)[0])
-    failed = recipe.credit(rollout(MASK), jnp.array([[1.0], [jnp.nan]]))
+    np.testing.assert_array_equal(recipe.loss(policy, batch)[0], inner.loss(policy, given)[0])
+    failed, _ = recipe.credit(rollout(MASK), jnp.array([[1.0], [jnp.nan]]), {}, lookup, ())
     np.testing.assert_allclose(recipe.loss(policy, failed)[0], policy.divergences["teacher"][0, 0].mean(), rtol=1e-6)

@@ -39,7 +39,7 @@ def test_what_follows_a_token_is_its_reward():
 def test_a_missing_teacher_is_refused():
     nothing = types.TokenStats(STUDENT, STUDENT)
     lookup = types.Lookup(lambda *_: nothing, lambda *_: nothing, jax.random.key(0))
-    with pytest.raises(ValueError, match="there is no teacher"):
+    with pytest.raises(ValueError, match="MiniLLM asks the model 'teacher'"):
         MiniLLM().credit(rollout(MASK, STUDENT), jnp.zeros((1, 1)), {}, lookup, ())
 
 

@@ -32,7 +32,8 @@ def stats(recipe, batch, logits, fixed):
     """The statistics of a student with `logits` [P, G, T, V], compared with models of the logits `fixed`, by role."""
 
     def one(compared):
-        other = sum(jnp.asarray(weight) * fixed[role] for role, weight in compared.logits.items())
+        weights = {role: jnp.broadcast_to(x, batch.completion_mask.shape) for role, x in compared.logits.items()}
+        other = sum(weight[..., None] * fixed[role] for role, weight in weights.items())
         p, q = (jax.nn.log_softmax(x / (compared.temperature or 1)) for x in (logits, other))
         return jnp.where(batch.completion_mask, divergence.exact(compared.divergence, p, q), 0)
 

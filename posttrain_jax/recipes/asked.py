@@ -1,0 +1,14 @@
+"""Models beside the policy and its reference, which a recipe asks by their role."""
+
+from collections.abc import Callable
+from typing import Any
+
+from posttrain_jax import types
+
+
+def model(recipe: Any, lookup: types.Lookup, role: str) -> Callable[..., types.TokenStats]:
+    """What the model of this role says of completions, or ValueError where the loop was given none."""
+    if role not in lookup.fixed:
+        name = type(recipe).__name__
+        raise ValueError(f"{name} asks the model {role!r}: give the loop fixed={{{role!r}: reference.Fixed(...)}}.")
+    return lookup.fixed[role]
