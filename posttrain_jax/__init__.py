@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
     from posttrain_jax.recipes.policy.gdpo import GDPO
+    from posttrain_jax.recipes.policy.gigpo import GiGPO
     from posttrain_jax.recipes.policy.gmpo import GMPO
     from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grao import GRAO
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gspo import GSPO
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
     from posttrain_jax.recipes.policy.gtpo import GTPO
+    from posttrain_jax.recipes.policy.hrpo import HRPO
     from posttrain_jax.recipes.policy.kl_cov import KLCov
     from posttrain_jax.recipes.policy.kl_limited import KLLimited
     from posttrain_jax.recipes.policy.lite_ppo import LitePPO
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
     from posttrain_jax.recipes.policy.pkpo import PKPO
     from posttrain_jax.recipes.policy.ppo import PPO
+    from posttrain_jax.recipes.policy.rank_grpo import RankGRPO
     from posttrain_jax.recipes.policy.rec import REC
     from posttrain_jax.recipes.policy.red_drop import REDDrop
     from posttrain_jax.recipes.policy.red_weight import REDWeight
@@ -61,8 +64,10 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.remax import ReMax
     from posttrain_jax.recipes.policy.rloo import RLOO
     from posttrain_jax.recipes.policy.rto import RTO
+    from posttrain_jax.recipes.policy.salt import SALT
     from posttrain_jax.recipes.policy.sapo import SAPO
     from posttrain_jax.recipes.policy.scale_rl import ScaleRL
+    from posttrain_jax.recipes.policy.segmented import Segmented
     from posttrain_jax.recipes.policy.thr import THR
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
@@ -132,6 +137,11 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "GiGPO": "recipes.policy.gigpo",
+    "SALT": "recipes.policy.salt",
+    "HRPO": "recipes.policy.hrpo",
+    "RankGRPO": "recipes.policy.rank_grpo",
+    "Segmented": "recipes.policy.segmented",
     "TREGSimPO": "recipes.preference.t_reg_simpo",
     "RTO": "recipes.policy.rto",
     "TRPA": "recipes.preference.trpa",
@@ -275,6 +285,7 @@ __all__ = [
     "GRPOLEAD",
     "GSPO",
     "GTPO",
+    "HRPO",
     "IPO",
     "KDRL",
     "KTO",
@@ -295,6 +306,7 @@ __all__ = [
     "RLOO",
     "RRPO",
     "RTO",
+    "SALT",
     "SAPO",
     "SFT",
     "SPPO",
@@ -328,6 +340,7 @@ __all__ = [
     "Filtered",
     "ForkingTokens",
     "GSPOToken",
+    "GiGPO",
     "Groups",
     "HingeDPO",
     "ImplicitRewardSFT",
@@ -356,6 +369,7 @@ __all__ = [
     "REDWeight",
     "REINFORCEPlusPlus",
     "REINFORCEPlusPlusBaseline",
+    "RankGRPO",
     "RationalePO",
     "ReMax",
     "ReferenceClippedDPO",
@@ -364,6 +378,7 @@ __all__ = [
     "Rollout",
     "SLiCHF",
     "ScaleRL",
+    "Segmented",
     "SimPO",
     "SmoothedDPO",
     "SparsePO",

@@ -5,13 +5,16 @@ segment k. Numbers beyond the last column have no entry: what lies there gets 0.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from posttrain_jax import types
+
+Compare = Callable[[Float[Array, "P G S"], Bool[Array, "P G S"], Int[Array, "P G S"]], Float[Array, "P G S"]]
+"""From values, which of them count, and their classes to advantages: `centered`, `zscore`."""
 
 
 def ending(completions: Int[Array, "P G T"], mask: Bool[Array, "P G T"], ends: Sequence[int]) -> Int[Array, "P G T"]:
@@ -65,6 +68,12 @@ def at_last(rewards: Float[Array, "P G"], there: Bool[Array, "P G S"]) -> Float[
     return jnp.where(there & (following == 1), rewards[:, :, None], 0)
 
 
+def paid(segments: types.Segments, rewards: Float[Array, "P G"], there: Bool[Array, "P G S"]) -> Float[Array, "P G S"]:
+    """What each segment earned, nothing where it was told none, and the completion's reward at its last one."""
+    own = jnp.where(there, jnp.nan_to_num(jax.lax.stop_gradient(segments.rewards)), 0)
+    return own + at_last(rewards, there)
+
+
 def to_go(
     rewards: Float[Array, "P G S"], there: Bool[Array, "P G S"], *, discount: float = 1.0
 ) -> Float[Array, "P G S"]:
@@ -108,6 +117,14 @@ def by_state(states: Int[Array, "P G S"]) -> Int[Array, "P G S"]:
     return jnp.where(states < 0, -1 - jnp.arange(states.size).reshape(states.shape), states)
 
 
+def following(states: Int[Array, "P G S"], there: Bool[Array, "P G S"]) -> Int[Array, "P G S"]:
+    """A key for `classes`: the state that the next segment begins in; one number for all that have none behind."""
+    behind = jnp.zeros_like(states[:, :, :1])
+    ahead = jnp.concatenate([states[:, :, 1:], behind], axis=-1)
+    goes_on = jnp.concatenate([there[:, :, 1:], behind > 0], axis=-1)
+    return jnp.where(goes_on, ahead, jnp.iinfo(jnp.int32).min)
+
+
 def centered(
     values: Float[Array, "P G S"], counted: Bool[Array, "P G S"], members: Int[Array, "P G S"]
 ) -> Float[Array, "P G S"]:
@@ -141,6 +158,15 @@ def average(
     """Mean of the class's counted values, on each of them; 0 on the others."""
     counts = _over(counted.astype(values.dtype), members)
     return jnp.where(counted, _over(jnp.where(counted, values, 0), members) / jnp.maximum(counts, 1), 0)
+
+
+def share_mean(mask: Bool[Array, "P G T"], ids: Int[Array, "P G T"], count: int) -> Float[Array, "P G T"]:
+    """Weights: every completion alike, its segments sharing alike, their tokens sharing: w = 1 / (N S_i n_ik)."""
+    tokens = total(mask.astype(jnp.float32), ids, count)
+    shares = jnp.where(tokens > 0, 1 / jnp.maximum(tokens, 1), 0)
+    shares /= jnp.maximum(jnp.sum((tokens > 0).astype(jnp.float32), axis=-1, keepdims=True), 1)
+    completions = jnp.sum(jnp.any(tokens > 0, axis=-1).astype(jnp.float32))
+    return jnp.where(mask, on_tokens(shares, ids), 0) / jnp.maximum(completions, 1)
 
 
 def fingerprint(

@@ -88,6 +88,11 @@ class Tokenizer:
         skip = not keep_special
         return str(self.pretrained.decode(list(ids), skip_special_tokens=skip, clean_up_tokenization_spaces=False))
 
+    def ending(self, text: str) -> tuple[int, ...]:
+        """Ids of the tokens that hold `text` (a line break), one as often as it holds it."""
+        ids = sorted(self.pretrained.get_vocab().values())
+        return tuple(token for token in ids for _ in range(self.decode([token]).count(text)))
+
     def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The dialogue as its chat template writes it, special tokens as text.
 

@@ -58,6 +58,14 @@ def test_text_that_looks_like_a_special_token_is_spelled_out():
     assert CHARACTERS.encode("a<eos>", parse_special=True) == [*CHARACTERS.encode("a"), CHARACTERS.eos_id]
 
 
+def test_tokens_that_hold_a_text_are_named_as_often_as_they_hold_it():
+    fast = pretrained()
+    fast.add_tokens([" \n\n", "a\nb"])
+    words = tokenizer.wrap(fast)
+    single, twice, inside = (fast.convert_tokens_to_ids(x) for x in ("\n", " \n\n", "a\nb"))
+    assert sorted(words.ending("\n")) == sorted([single, twice, twice, inside])
+
+
 def test_character_tokenizer_as_a_folder(tmp_path):
     small = vocabulary.characters("ab c")
     assert (small.pad_id, small.bos_id, small.eos_id, small.stop_ids, small.vocab_size) == (0, 1, 2, (2,), 7)

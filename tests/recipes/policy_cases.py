@@ -72,6 +72,13 @@ CASES = {
     "kl_limited": cases.Case(pt.KLLimited(1e-3, multiplier.Hinge(5.0)), cases.looking),
     "maxmin": cases.Case(pt.MaxMin(("first", "second"), maxmin.Weighted(1.0)), cases.looking),
     "dr_irl": cases.Case(pt.DRIRL(width=1.0, similarity="second", gap="first", category="third"), cases.looking),
+    "gigpo": cases.Case(pt.GiGPO(), cases.segmented, flat_groups_rest=False),
+    "salt": cases.Case(pt.SALT(), cases.segmented),
+    "hrpo": cases.Case(pt.HRPO(), cases.segmented, flat_groups_rest=False),
+    "rank_grpo": cases.Case(pt.RankGRPO(), cases.segmented, flat_groups_rest=False),
+    "segmented": cases.Case(
+        pt.Segmented(pt.SALT(), ends=(1, 2, 3), count=3, rewards=("first", "second", "first")), cases.looking
+    ),
     "grao": cases.Case(pt.GRAO(), cases.demonstrated),
     "rto": cases.Case(pt.RTO(), cases.looking, valued=True, flat_groups_rest=False),
 }
