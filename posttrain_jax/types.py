@@ -160,6 +160,8 @@ class Lookup:
     """Of this step, for what is drawn at random."""
     fixed: Mapping[str, Callable[..., TokenStats]] = dataclasses.field(default_factory=dict)
     """Likewise other models, by role: a teacher."""
+    influences: Callable[[Groups, Array], Array] | None = None
+    """`influences(groups, sources)`: how much learning each token would raise sum(sources * logps) of its group."""
 
 
 Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch

@@ -30,9 +30,11 @@ ROLLOUT = types.Rollout(
 )
 
 
-def informed(recipe, rewards=REWARDS, *, rollout=ROLLOUT, policy=POLICY, ref_logps=REF, columns=None, memory=None):
-    """Batch and memory of a recipe that may look at the policy, read rewards by name and remember."""
+def informed(
+    recipe, rewards=REWARDS, *, rollout=ROLLOUT, policy=POLICY, ref_logps=REF, columns=None, memory=None, **told
+):
+    """Batch and memory of a recipe that may look at the policy (and at what is `told`), read rewards, and remember."""
     ref = types.TokenStats(logps=ref_logps, entropy=jnp.zeros_like(ref_logps))
-    lookup = types.Lookup(lambda *_: policy, lambda *_: ref, jax.random.key(0))
+    lookup = types.Lookup(lambda *_: policy, lambda *_: ref, jax.random.key(0), **told)
     memory = recipe.init_memory() if memory is None else memory
     return recipe.credit(rollout, rewards, {} if columns is None else columns, lookup, memory)

@@ -2,7 +2,8 @@
 
 With logits W h, the gradient of log pi(y_k) with respect to W is e_k h_k^T, e_k = onehot(y_k) - pi(.|prefix). The
 influence of token k' on a sum of log-likelihoods is the inner product of the two gradients. Nothing here has a
-gradient itself. Hidden states and probabilities are not in `types.TokenStats`: they are for your own loop.
+gradient itself. `asked` gives them in the online loop; the functions of hidden states and probabilities, which are not
+in `types.TokenStats`, are for your own.
 
 Source: Deng et al. 2025 (NTHR, arXiv:2505.18830; THR, arXiv:2510.03669).
 """
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from posttrain_jax import masked
+from posttrain_jax import masked, types
 from posttrain_jax.losses import group
 
 
@@ -29,6 +30,19 @@ def prediction_errors(
     kept = jax.lax.stop_gradient(log_probs)
     ids = ids[:, None, None, :]
     return jnp.where(ids >= 0, (ids == completions[..., None]).astype(kept.dtype) - jnp.exp(kept), 0)
+
+
+def asked(lookup: types.Lookup, rollout: types.Rollout, sources: Float[Array, "P G T"]) -> Float[Array, "P G T"]:
+    """`of_tokens` over the whole vocabulary, of the policy that sampled.
+
+    Raises:
+        ValueError: nothing is told of influences, or tokens were drawn from a part of the vocabulary.
+    """
+    if lookup.influences is None:
+        raise ValueError("influences of tokens are needed, and the lookup gives none: set its `influences`.")
+    if rollout.kept_ids is not None:
+        raise ValueError("influences are of whole distributions, and sampling was truncated: leave out top_k.")
+    return lookup.influences(rollout.groups, jax.lax.stop_gradient(sources))
 
 
 def of_tokens(

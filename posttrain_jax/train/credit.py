@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, PyTree
@@ -120,10 +121,14 @@ def _lookup(
         )
         return jax.tree.map(jax.lax.stop_gradient, found)
 
+    def influences(groups: types.Groups, sources: Array) -> Array:
+        found = model.influences(state.params, groups, sources, temperature=temperature)
+        return jnp.where(groups.completion_mask, found, 0)
+
     ask = {role: functools.partial(stats, role) for role in models}
     # another branch than the sampler's, which folds steps into the run's key itself
     key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
-    return types.Lookup(policy=ask["policy"], ref=ask["ref"], key=key, fixed=ask)
+    return types.Lookup(policy=ask["policy"], ref=ask["ref"], key=key, fixed=ask, influences=influences)
 
 
 def _others(fixed: Mapping[str, update.Model], params: Mapping[str, PyTree]) -> dict[str, tuple[update.Model, PyTree]]:

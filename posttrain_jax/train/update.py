@@ -57,6 +57,10 @@ class Model(Protocol):
         """What `token_stats` of another model is given as one of `fixed`."""
         ...
 
+    def influences(self, params: PyTree, groups: types.Groups, sources: Array, *, temperature: float = 1.0) -> Array:
+        """How much learning each token would raise sum(sources * logps) of its group."""
+        ...
+
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, memory: PyTree = ()) -> types.TrainState:
     """Shape, dtype and sharding of everything in a `TrainState`: moments lie as their parameter does."""
@@ -239,9 +243,7 @@ def _moments(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
         return optimizer.init(jax.tree.map(lambda x: x.astype(jnp.float32), params))
 
 
-def _sum_and_count(
-    x: Float[Array, "P ..."] | Int[Array, "P ..."] | Bool[Array, "P ..."], mask: Bool[Array, "P G T"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _sum_and_count(x: Array, mask: Bool[Array, "P G T"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Sum of a metric over what counts, and how much counts: tokens, completions or rows, by its rank."""
     counted = mask if x.ndim == 3 else jnp.any(mask, axis=tuple(range(x.ndim, 3)))
     x = lax.stop_gradient(x).astype(jnp.float32)

@@ -79,14 +79,6 @@ def beside_greedy(recipe, data):
     return recipe.credit(rollout, data.rewards, ref_logps(recipe, data))
 
 
-def influenced(recipe, data):
-    """As `online`, with an influence of every token."""
-    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    influences = data.old.logps + data.old.entropy
-    batch = recipe.credit(rollout, data.rewards, ref_logps(recipe, data), influences=influences)
-    return dataclasses.replace(batch, old_logps=data.old.logps)
-
-
 def branched(recipe, data):
     """As `online`, in trees that branch by the first token, to which it leads, and then by all."""
     words = jnp.where(data.groups.completion_mask, data.groups.completions, 0)
@@ -106,7 +98,8 @@ def looked_up(data):
         return types.TokenStats(logps, data.old.entropy, divergences=divergences)
 
     fixed = {"teacher": lambda *_: data.ref, "dpo": other, "reverse_dpo": other}
-    return types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
+    influences = lambda *_: data.old.logps + data.old.entropy  # noqa: E731
+    return types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed, influences)
 
 
 def look(recipe, data):

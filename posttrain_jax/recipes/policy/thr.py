@@ -5,22 +5,24 @@
     tau = scale min over correct i of mean_k s_ik
 
 s_ik is the influence of token k of completion i on the mean log-likelihoods of the group's correct completions
-(`influence.of_tokens` with 1 / n_i on their tokens). Only tokens that matter for them are learned from: those that help
+(`Lookup.influences` with 1 / n_i on their tokens). Only tokens that matter for them are learned from: those that help
 more (push > 0, exploitation) or those that hinder (push < 0, exploration). Groups of only right or only wrong
-completions stay as they are. For your own loop: influences need hidden states. The expected gradient is that of no
-fixed reward.
+completions stay as they are. The expected gradient is that of no fixed reward.
 
 Differs from the paper: its threshold is not stated; this is the rule of NTHR by the same authors.
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from posttrain_jax import types
 from posttrain_jax.losses import difficulty, influence
+from posttrain_jax.recipes import nested
 from posttrain_jax.recipes.policy import grpo
 
 
@@ -28,7 +30,7 @@ from posttrain_jax.recipes.policy import grpo
 class THR:
     """An online recipe on the tokens that move the likelihood of correct completions."""
 
-    recipe: types.OnlineRecipe = grpo.GRPO(kl_coef=1e-4)
+    recipe: types.OnlineRecipe | types.InformedOnline = grpo.GRPO(kl_coef=1e-4)
     """Gives advantages, weights and loss."""
     push: float = 0.1
     """How much more helping tokens count than hindering ones (p); negative favours exploration."""
@@ -46,23 +48,25 @@ class THR:
         """As the recipe does."""
         return self.recipe.needs_ref
 
+    def init_memory(self) -> Any:
+        """The recipe's."""
+        return nested.init_memory(self.recipe)
+
     def credit(
-        self,
-        rollout: types.Rollout,
-        rewards: Float[Array, "P G"],
-        ref_logps: Float[Array, "P G T"] | None = None,
-        *,
-        influences: Float[Array, "P G T"],
-    ) -> types.PolicyBatch:
+        self, rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Mapping, lookup: types.Lookup, memory: Any
+    ) -> tuple[types.PolicyBatch, Any]:
         """The recipe's, reweighted by the influence of each token on the group's correct completions."""
-        batch, ids = self.recipe.credit(rollout, rewards, ref_logps), rollout.groups.group_ids
-        correct = rewards > self.above
+        batch, memory = nested.credit(self.recipe, rollout, rewards, columns, lookup, memory)
+        correct, ids = rewards > self.above, rollout.groups.group_ids
+        shared = (batch.completion_mask & correct[:, :, None]).astype(jnp.float32)
+        lengths = jnp.maximum(jnp.sum(shared, axis=-1, keepdims=True), 1)
+        influences = influence.asked(lookup, rollout, shared / lengths)
         tau = self.scale * influence.least_of_correct(influences, correct, batch.completion_mask, ids)
         matters = jnp.abs(influences) > tau[:, None, None]
         signs = jnp.where(correct[:, :, None], 1, -1) * jnp.sign(influences)
         mixed = difficulty.Band(0.0, 1.0, above=self.above)(rewards, ids)[:, None, None]
         shares = jnp.where(mixed, jnp.where(matters, 1 + self.push * signs, 0), 1)
-        return dataclasses.replace(batch, advantages=batch.advantages * shares)
+        return dataclasses.replace(batch, advantages=batch.advantages * shares), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The recipe's."""

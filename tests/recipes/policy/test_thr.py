@@ -1,10 +1,12 @@
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import worked_numbers as fx
 
+from posttrain_jax.losses import influence
 from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.recipes.policy.nthr import NTHR
 from posttrain_jax.recipes.policy.thr import THR
@@ -16,7 +18,7 @@ INFLUENCES = jnp.array([[[0.4, -0.1, 0.3], [0.5, -0.5, 0], [0.1, 0.0, -0.3], [1.
 
 def shares(recipe, rewards=fx.REWARDS):
     """What each token's advantage is multiplied with."""
-    batch = recipe.credit(fx.ROLLOUT, rewards, influences=INFLUENCES)
+    batch, _ = fx.informed(recipe, rewards, influences=lambda groups, sources: INFLUENCES)
     plain = recipe.recipe.credit(fx.ROLLOUT, rewards)
     np.testing.assert_array_equal(batch.token_weights, plain.token_weights)
     return (batch.advantages / jnp.where(plain.advantages == 0, 1, plain.advantages))[0]
@@ -57,8 +59,86 @@ def test_loss_and_reference_are_the_recipes():
     for recipe in (THR(), NTHR()):
         assert recipe.needs_ref
         assert not dataclasses.replace(recipe, recipe=PLAIN).needs_ref
-        batch = recipe.credit(fx.ROLLOUT, fx.REWARDS, fx.REF, influences=INFLUENCES)
+        batch, _ = fx.informed(recipe, influences=lambda groups, sources: INFLUENCES)
         np.testing.assert_array_equal(recipe.loss(fx.POLICY, batch)[0], recipe.recipe.loss(fx.POLICY, batch)[0])
+
+
+def hidden_layer(ids):
+    """Influences worked out from two states [1, 0], [0, 1], ... and the probabilities of three ids."""
+    hidden = jnp.array([[[[1.0, 0], [0, 1]], [[1, 1], [0, 1]], [[0, 1], [1, 0]]]])[:, : len(ids)]
+    rows = [
+        [(0.5, 0.25, 0.25), (0.2, 0.6, 0.2)],
+        [(0.5, 0.25, 0.25), (0.1, 0.1, 0.8)],
+        [(0.3, 0.3, 0.4), (0.6, 0.2, 0.2)],
+    ]
+    words = jnp.array([ids])
+    errors = influence.prediction_errors(jnp.log(jnp.array([rows[: len(ids)]])), jnp.arange(3)[None], words)
+    return lambda groups, sources: influence.of_tokens(hidden, errors, sources, groups.group_ids), words
+
+
+def credited(recipe, ids, rewards):
+    """Influences and advantages of completions of two tokens."""
+    asked, told = [], hidden_layer(ids)
+    pairs = jax.tree.map(
+        lambda x: x[:, : len(ids), :2] if x.ndim == 3 else x[:, : len(ids)] if x.ndim == 2 else x, fx.ROLLOUT
+    )
+    mask = jnp.ones((1, len(ids), 2), bool)
+    groups = dataclasses.replace(pairs.groups, completions=told[1], completion_mask=mask)
+
+    def influences(groups, sources):
+        asked.append(told[0](groups, sources))
+        return asked[0]
+
+    rollout = dataclasses.replace(pairs, groups=groups)
+    batch, _ = fx.informed(recipe, jnp.array([rewards]), rollout=rollout, influences=influences)
+    return asked[0][0], batch.advantages[0]
+
+
+def test_worked_thr_from_hidden_states():
+    """THR is [[.1875, .12], [-.0375, -.27]]: of the right one as asked, of the wrong one with its sign turned."""
+    influences, advantages = credited(THR(PLAIN, push=0.1), [[0, 1], [1, 1]], [1.0, 0.0])
+    np.testing.assert_allclose(influences, [[0.1875, 0.12], [0.0375, 0.27]], atol=1e-6)
+    # tau is 0.15375: the first and the last token matter, one helps and one hinders
+    np.testing.assert_allclose(advantages, [[1.1, 0], [0, -0.9]], atol=1e-6)
+
+
+def test_worked_nthr_from_hidden_states():
+    """s is [[.375, .24], [.075, .54]], tau .3075 and eta 0: the last token is spared altogether."""
+    influences, advantages = credited(NTHR(PLAIN), [[0, 1], [1, 1]], [1.0, 0.0])
+    np.testing.assert_allclose(influences, [[0.375, 0.24], [0.075, 0.54]], atol=1e-6)
+    np.testing.assert_allclose(advantages, [[1, 1], [-1, 0]], atol=1e-6)
+
+
+def test_worked_nthr_of_two_right_completions():
+    """tau is .3675 and eta 1/3, and no token of the wrong one is above."""
+    influences, advantages = credited(NTHR(PLAIN), [[0, 1], [1, 1], [2, 0]], [1.0, 0.0, 1.0])
+    means = influences.mean(-1)
+    np.testing.assert_allclose(min(means[0], means[2]), 0.3675, atol=1e-6)
+    np.testing.assert_allclose(advantages[1], [-(2**0.5), -(2**0.5)], atol=1e-5)
+
+
+def test_what_is_asked_of():
+    """NTHR asks about the sums of right completions, THR about their means; NaN is neither."""
+    seen = []
+
+    def influences(groups, sources):
+        seen.append(sources)
+        return INFLUENCES
+
+    rewards = jnp.array([[1.0, 0.0, jnp.nan, 1.0]])
+    for recipe in (NTHR(PLAIN), THR(PLAIN)):
+        fx.informed(recipe, rewards, influences=influences)
+    np.testing.assert_array_equal(seen[0][0], [[1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    np.testing.assert_allclose(seen[1][0], [[1 / 3] * 3, [0, 0, 0], [0, 0, 0], [1, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [THR(PLAIN), NTHR(PLAIN)])
+def test_what_cannot_be_told_is_refused(recipe):
+    with pytest.raises(ValueError, match="the lookup gives none"):
+        fx.informed(recipe)
+    cut = dataclasses.replace(fx.ROLLOUT, kept_ids=jnp.zeros((1, 4, 3, 2), int))
+    with pytest.raises(ValueError, match="leave out top_k"):
+        fx.informed(recipe, rollout=cut, influences=lambda *_: INFLUENCES)
 
 
 def test_meaningless_numbers_are_refused():

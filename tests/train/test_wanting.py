@@ -1,4 +1,4 @@
-"""Recipes that want greedy completions or trees of completions, through the online loop."""
+"""Recipes that want more than samples, rewards and a reference, through the online loop."""
 
 import dataclasses
 
@@ -9,7 +9,10 @@ import pytest
 from posttrain_jax.data import encode, fields, iterate, prompts
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
+from posttrain_jax.recipes.policy.grpo import GRPO
+from posttrain_jax.recipes.policy.nthr import NTHR
 from posttrain_jax.recipes.policy.remax import ReMax
+from posttrain_jax.recipes.policy.thr import THR
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import metrics, online, optimizer, run
@@ -37,9 +40,15 @@ def parts(tiny):
     )
 
 
-@pytest.mark.parametrize(
-    "recipe", [ReMax(kl_coef=0.0), BranchGRPO(splits=(0, 2), clip_high=0.2)], ids=["remax", "branch_grpo"]
-)
+RECIPES = {
+    "remax": ReMax(kl_coef=0.0),
+    "branch_grpo": BranchGRPO(splits=(0, 2), clip_high=0.2),
+    "thr": THR(GRPO(kl_coef=0.0), scale=0.5, above=0.2),
+    "nthr": NTHR(GRPO(kl_coef=0.0), above=0.2),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_policy_learns(tmp_path, parts, recipe):
     parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=10), parts.model.init(jax.random.key(0)))
