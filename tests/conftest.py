@@ -1,6 +1,8 @@
-"""Eight virtual CPU devices, and JAX's strict modes, for every test."""
+"""Eight virtual CPU devices, JAX's strict modes, and one folder of compiled programs, for every test."""
 
 import os
+import shutil
+import tempfile
 
 # Tests compile hundreds of small programs and run each for microseconds: optimising them would take most of the time.
 FLAGS = (
@@ -13,6 +15,29 @@ os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Most of a run is compilation, and the same small programs come up in many tests.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        compiled = config.workerinput["compiled"]
+    else:
+        compiled = config.compiled = tempfile.mkdtemp(prefix="compiled")
+    jax.config.update("jax_compilation_cache_dir", compiled)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """What one process of a parallel run has compiled, the others need not."""
+    node.workerinput["compiled"] = node.config.compiled
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.compiled)
