@@ -53,6 +53,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Train, draw the curves, export."""
+    adamw = optimizer.AdamW(optimizer.Cosine(c.learning_rate, c.plan.steps, c.warmup_steps))
     start, limits = c.start.load(), encode.Limits(c.max_prompt, c.max_completion)
     rows, report = preferences.encode(
         c.source.read(), c.read, start.tokenizer, limits, max_bad_fraction=c.max_bad_fraction
@@ -60,7 +61,6 @@ def main(c: Config) -> None:
     rich.print(report)
     pad = batch.Pad([batch.Bucket(c.max_prompt, c.max_completion)], start.tokenizer.pad_id, group_size=2)
     data = iterate.Batches(rows, pad, batch_size=c.batch_size, seed=c.plan.seed)
-    adamw = optimizer.AdamW(optimizer.Cosine(c.learning_rate, c.plan.steps, c.warmup_steps))
     parts = offline.Offline(start.model, c.recipe, optimizer.make_optimizer(adamw), data)
     state = offline.run_offline(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
     start.save(c.plan.folder / "model", state.params)

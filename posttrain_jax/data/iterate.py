@@ -3,7 +3,7 @@
 import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import grain
 import jax
@@ -27,6 +27,23 @@ def share(batch_size: int, process_index: int | None = None, process_count: int 
         )
     rows = batch_size // process_count
     return slice(process_index * rows, (process_index + 1) * rows)
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Batches without end that can be left and taken up again; `Batches` is one."""
+
+    def __next__(self) -> Any:
+        """The next batch."""
+        ...
+
+    def state(self) -> Any:
+        """Where it stands, as JSON; the same in every process."""
+        ...
+
+    def restore(self, state: Any, /) -> None:
+        """Go on where `state` was taken."""
+        ...
 
 
 class Batches(Generic[Row, Batch]):

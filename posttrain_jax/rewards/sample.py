@@ -51,8 +51,12 @@ class GroupReward(Protocol):
 AnyReward = Reward | GroupReward
 
 
+class MissingFieldError(LookupError):
+    """A reward reads a field that the example does not have."""
+
+
 def field(sample: Sample, name: str) -> Any:
-    """The entry `name` of the sample's example. Raises KeyError, naming the fields there are."""
+    """The entry `name` of the sample's example. Raises MissingFieldError, naming the fields there are."""
     if name not in sample.example:
-        raise KeyError(f"the example has no field {name!r}; it has {', '.join(sorted(sample.example))}")
+        raise MissingFieldError(f"the example has no field {name!r}; it has {', '.join(sorted(sample.example))}")
     return sample.example[name]

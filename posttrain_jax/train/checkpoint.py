@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -99,7 +100,13 @@ class Checkpoints:
         if not self._orbax.save_checkpointables_async(step, parts, force=True):
             raise RuntimeError(f"step {step} was not saved in {self.folder}: is another run writing there?")
 
-    def restore(self, state: types.TrainState, ref_params: PyTree | None = None) -> Snapshot:
+    def restore(
+        self,
+        state: types.TrainState,
+        ref_params: PyTree | None = None,
+        *,
+        accept: Callable[[str], None] = lambda config: None,
+    ) -> Snapshot:
         """Read the newest whole checkpoint onto the devices of today.
 
         Damaged ones that are newer are said to be so and put aside, under their name and `.damaged`.
@@ -107,6 +114,8 @@ class Checkpoints:
         Args:
             state: shapes, dtypes and shardings wanted (`update.abstract_state`); any mesh will do.
             ref_params: the same of a reference that moves.
+            accept: raises where a checkpoint of such a `Snapshot.config` is another run's; asked before its arrays are
+                looked at.
 
         Raises:
             ValueError: none is there, none is whole, or the newest whole one is of another model, optimizer or recipe.
@@ -116,7 +125,7 @@ class Checkpoints:
             wanted["ref_params"] = leaf.targets(ref_params)
         damaged: dict[int, str] = {}
         for step in sorted((one.step for one in self._orbax.checkpoints), reverse=True):
-            parts, reason = self._read(step, wanted)
+            parts, reason = self._read(step, wanted, accept)
             # what one process cannot read, none goes on from
             if process.anyone(not parts):
                 damaged[step] = reason or "another process cannot read it"
@@ -164,15 +173,17 @@ class Checkpoints:
         finally:
             self._orbax.close()
 
-    def _read(self, step: int, wanted: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    def _read(self, step: int, wanted: dict[str, Any], accept: Callable[[str], None]) -> tuple[dict[str, Any], str]:
         """The parts of one checkpoint; or nothing, and what is damaged."""
         try:
             saved = self._orbax.checkpointables_metadata(step).metadata
+            config = self._orbax.load_checkpointables(step, {"about": None})["about"]["config"]
         except STORAGE_ERRORS:
             return {}, "not all of its files can be read"
         for part in wanted:
             if part not in saved or (part in ARRAYS and saved[part] is None):
                 return {}, f"its {part} cannot be read"
+        accept(config)
         self._refuse_foreign(step, saved, wanted)
         try:
             return self._orbax.load_checkpointables(step, wanted), ""

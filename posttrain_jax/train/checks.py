@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from posttrain_jax import masked, types
+from posttrain_jax.data import prompts
+from posttrain_jax.rewards import pool
+from posttrain_jax.rewards import sample as samples
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import process
 
@@ -44,6 +47,18 @@ def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct], count: int) 
         raise ValueError(
             f"{count} checkpoints take {needed / GIB:.3g} GiB and the disk of {folder} has {free / GIB:.3g} GiB free:"
             " make room, give a folder on another disk, or keep fewer checkpoints."
+        )
+
+
+def readable(rewards: pool.RewardPool, row: prompts.PromptRow, group_size: int) -> None:
+    """The rewards find in the examples what they read; an empty completion is scored to see it."""
+    nothing = samples.Sample(row.text, "", row.example, completion_tokens=0, truncated=False)
+    error = rewards.score([[nothing] * group_size]).report.first_error or ""
+    before, name, missing = error.partition(f"{samples.MissingFieldError.__name__}: ")
+    if name:
+        raise ValueError(
+            f"the reward {before.split(':')[0]} cannot be computed: {missing}. Give it the name of one of these, or add"
+            " the field to the data."
         )
 
 

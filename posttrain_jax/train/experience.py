@@ -10,10 +10,11 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Key, PyTree
 
 from posttrain_jax import types
+from posttrain_jax.data import iterate
 from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate
-from posttrain_jax.train import capacity, metrics, rows, run, summary, text
+from posttrain_jax.train import capacity, metrics, rows, summary, text
 
 
 class Rewards(NamedTuple):
@@ -48,7 +49,7 @@ class Collector:
         *,
         words: tokenizer.Tokenizer,
         rewards: pool.RewardPool,
-        data: run.Data,
+        data: iterate.Data,
     ):
         """Args: `rollout.generate.make_generate`, the ids that end a completion, and what `online.Online` holds."""
         self._model, self._words, self._rewards, self._data = model, words, rewards, data

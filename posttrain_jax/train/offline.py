@@ -22,7 +22,7 @@ class Offline:
     model: language_model.LanguageModel
     recipe: types.OfflineRecipe | types.InformedOffline
     optimizer: optax.GradientTransformation
-    data: run.Data
+    data: iterate.Data
     """Batches of completions: `data.iterate.Batches` over `data.batch.Pad`."""
     moving: reference.Moving | None = None
     """How the reference follows the policy; None where it stands still."""

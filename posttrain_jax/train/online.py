@@ -36,7 +36,7 @@ class Online:
     recipe: types.OnlineRecipe | types.InformedOnline
     optimizer: optax.GradientTransformation
     tokenizer: tokenizer.Tokenizer
-    data: run.Data
+    data: iterate.Data
     """Batches of prompts: `data.iterate.Batches` over `data.prompts.Pad`."""
     rewards: pool.RewardPool
     sampling: sample.Sampling
@@ -117,11 +117,12 @@ class _Stages:
     """The compiled functions of the loop."""
 
     def __init__(self, parts: Online, plan: run.Plan, compared: reference.Compared, *, frozen: PyTree):
-        first = iterate.ahead(parts.data).prompts
+        first = iterate.ahead(parts.data)
         checks.sampling(parts.sampling)
         with process.as_one():
-            checks.double_bos(first, parts.tokenizer.bos_id)
-        checks.positions(first.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
+            checks.double_bos(first.prompts, parts.tokenizer.bos_id)
+            checks.readable(parts.rewards, first.rows[0], parts.group_size)
+        checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts, self._frozen, self._compared = parts, frozen, compared
         sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))

@@ -32,7 +32,27 @@ def of_base(frozen: PyTree, mesh: Mesh) -> dict[str, str]:
     return {"base": f"of checksum {checksum:08x}"} if frozen else {}
 
 
-def compare(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
+def refuse(folder: pathlib.Path, about: Mapping[str, str], saved: Mapping[str, str]) -> None:
+    """Refuse to go on with another method, which would pass for one that the run had from the beginning.
+
+    Args:
+        folder: of the run.
+        about: what it is now.
+        saved: what `about` was when it was saved.
+
+    Raises:
+        ValueError: the method, the model or what it learns from is another.
+    """
+    for name, text in about.items():
+        if name not in MAY_CHANGE and saved.get(name) != text:
+            raise ValueError(
+                f"{folder} holds a run with {name} {saved.get(name)}, and this one has {text} (versions"
+                f" {saved.get('version')} and {about['version']} of posttrain_jax): go on with the same, or give"
+                " another folder."
+            )
+
+
+def follow(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
     """`about`, with the optimizers that the run had before this one, which are announced.
 
     Another optimizer may be meant: a lower learning rate, a longer schedule.
@@ -42,25 +62,28 @@ def compare(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Ma
         step: the one it goes on from.
         saved: what `about` was then.
         about: what it is now.
-
-    Raises:
-        ValueError: the method is another, and would pass for one that the run had from the beginning.
     """
-    for name, text in about.items():
-        if name not in MAY_CHANGE and saved.get(name) != text:
-            raise ValueError(
-                f"{folder} holds a run with {name} {saved.get(name)}, and this one has {text} (versions"
-                f" {saved.get('version')} and {about['version']} of posttrain_jax): go on with the same, or give"
-                " another folder."
-            )
     before, now, earlier = saved.get("optimizer"), about["optimizer"], saved.get("earlier", "")
     if before != now:
         earlier += f"optimizer until step {step}: {before}. "
         process.tell(
-            f"{folder} was trained until step {step} with {before} and goes on with {now}: if that is not meant, stop"
-            " it and give the same optimizer and learning rate again."
+            f"{folder} was trained until step {step} with another optimizer and goes on with"
+            f" {differences(before, now)}: if that is not meant, stop it and give the same settings again."
         )
     return dict(about) | ({"earlier": earlier} if earlier else {})
+
+
+def differences(before: str | None, now: str) -> str:
+    """The fields of two objects' texts that differ, or the whole of the second where they have other fields.
+
+    >>> differences("Cosine(peak=0.1, total_steps=20)", "Cosine(peak=0.1, total_steps=40)")
+    'total_steps=40 (until now 20)'
+    """
+    fields = re.compile(r"(\w+)=([^(),]+)(?=[,)])")
+    if before is None or fields.sub("", before) != fields.sub("", now):
+        return now
+    pairs = zip(fields.findall(before), fields.findall(now), strict=True)
+    return ", ".join(f"{name}={new} (until now {old})" for (_, old), (name, new) in pairs if old != new)
 
 
 def version() -> str:

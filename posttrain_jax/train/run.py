@@ -5,7 +5,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import optax
@@ -20,23 +20,6 @@ NOT_FINITE = "loss or gradient is not finite, so the update was left out: lower 
 
 Evaluate = Callable[[PyTree, int], Mapping[str, float]]
 """From parameters and step to numbers, logged as `eval/name`."""
-
-
-@runtime_checkable
-class Data(Protocol):
-    """Batches without end that can be left and taken up again; `posttrain_jax.data.iterate.Batches` is one."""
-
-    def __next__(self) -> Any:
-        """The next batch."""
-        ...
-
-    def state(self) -> Any:
-        """Where it stands, as JSON; the same in every process."""
-        ...
-
-    def restore(self, state: Any, /) -> None:
-        """Go on where `state` was taken."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +94,7 @@ class Run:
         model: update.Model,
         optimizer: optax.GradientTransformation,
         params: PyTree,
-        data: Data,
+        data: iterate.Data,
         *,
         memory: PyTree,
         ref: reference.Reference,
@@ -136,9 +119,9 @@ class Run:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)
         else:
-            snapshot = self._checkpoints.restore(wanted, moved)
+            snapshot = self._checkpoints.restore(wanted, moved, accept=self._refuse_another)
             self.start = snapshot.counters["step"]
-            self.about = provenance.compare(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
+            self.about = provenance.follow(self.plan.folder, self.start, json.loads(snapshot.config), self.about)
             data.restore(snapshot.data)
             state = snapshot.state
             ref.restore(snapshot.ref_params)
@@ -186,7 +169,7 @@ class Run:
         if step % self.plan.sample_every == 0 or step == self.start + 1:
             self._logger.samples(step, samples)
 
-    def save(self, step: int, state: types.TrainState, data: Data, ref: reference.Reference) -> None:
+    def save(self, step: int, state: types.TrainState, data: iterate.Data, ref: reference.Reference) -> None:
         """Save, where it is time. The numbers of the step must have been logged.
 
         Raises:
@@ -238,6 +221,9 @@ class Run:
             self._write(*self._last)
             self._checkpoints.wait()
             process.tell(f"The run is saved as of step {step} in {self.plan.folder}.")
+
+    def _refuse_another(self, config: str) -> None:
+        provenance.refuse(self.plan.folder, self.about, json.loads(config))
 
     def _saves_ahead(self) -> int:
         """Checkpoints that will be on disk at one time beside those that are."""

@@ -19,7 +19,7 @@ from posttrain_jax.models import config, pretrained, sharding, tokenizer, vocabu
 from posttrain_jax.recipes.likelihood import sft
 from posttrain_jax.recipes.policy import grpo
 from posttrain_jax.recipes.preference import dpo
-from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rewards import combine, exact_match, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import capacity, offline, online, optimizer, provenance, reference, run
 
@@ -321,6 +321,10 @@ BEFORE = {
     "sampling that cannot stop": (
         lambda w: practise(w, stops=()),
         r"sampling has no stop id, so no completion could end before the length limit: give the EOS id",
+    ),
+    "a field that a reward reads and no row has": (
+        lambda w: practise(w, reward=exact_match.ExactMatch(answer_field="ansver")),
+        r"the reward mine cannot be computed: the example has no field 'ansver'; it has completion, prompt\. Give",
     ),
     "a stop token that cannot be drawn": (
         lambda w: practise(w, stops=(8,)),

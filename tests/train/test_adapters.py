@@ -77,6 +77,9 @@ def test_dpo_moves_adapters_alone_and_resumes_bit_for_bit(tmp_path, model, start
     wider = dataclasses.replace(model, lora=lora.Lora(4, alpha=8.0))
     with pytest.raises(ValueError, match=r"holds a run with lora Lora\(.*alpha=32.0.* has Lora\(.*alpha=8.0"):
         offline.run_offline(preferred(wider), plan, start)
+    other = dataclasses.replace(model, lora=lora.Lora(3))
+    with pytest.raises(ValueError, match=r"holds a run with lora Lora\(rank=4.* and this one has Lora\(rank=3"):
+        offline.run_offline(preferred(other), plan, other.init(jax.random.key(0)))
 
 
 def test_adapters_that_are_not_fresh_need_a_reference(tmp_path, model, start):

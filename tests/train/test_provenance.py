@@ -1,0 +1,33 @@
+import pytest
+
+from posttrain_jax.train import optimizer, provenance
+
+ABOUT = {"objective": "DPO(beta=0.1)", "lora": "Lora(rank=2)", "optimizer": "a", "version": "2"}
+
+
+def text(config):
+    return repr(optimizer.make_optimizer(config).update)
+
+
+def test_only_what_differs_between_two_optimizers_is_told():
+    before = text(optimizer.AdamW(optimizer.Cosine(1e-3, 100, 10)))
+    now = text(optimizer.AdamW(optimizer.Cosine(5e-4, 200, 10), max_grad_norm=None))
+    told = "peak=0.0005 (until now 0.001), total_steps=200 (until now 100), max_grad_norm=None (until now 1.0)"
+    assert provenance.differences(before, now) == told
+
+
+def test_another_kind_of_optimizer_is_told_whole():
+    before, now = (text(kind(optimizer.Constant(1e-3))) for kind in (optimizer.AdamW, optimizer.Lion))
+    assert provenance.differences(before, now) == now
+    assert provenance.differences(None, now) == now
+
+
+@pytest.mark.parametrize("name", ["objective", "lora"])
+def test_another_method_or_rank_is_refused_by_name(tmp_path, name):
+    saved = ABOUT | {name: "Other(rank=3)", "version": "1"}
+    with pytest.raises(ValueError, match=rf"a run with {name} Other\(rank=3\), and this one has .*versions 1 and 2"):
+        provenance.refuse(tmp_path, ABOUT, saved)
+
+
+def test_another_optimizer_or_version_is_not_refused(tmp_path):
+    provenance.refuse(tmp_path, ABOUT, ABOUT | {"optimizer": "b", "version": "1"})
