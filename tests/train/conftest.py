@@ -71,6 +71,9 @@ class Toy:
     def logits(self, params, groups):
         raise AssertionError("nothing is compared with the toy.")
 
+    def influences(self, params, groups, sources, *, temperature=1.0):
+        raise AssertionError("nothing asks the toy.")
+
     def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
         assert not comparisons
         hidden = params["embedding"][groups.prompts[:, 0]]
