@@ -51,7 +51,7 @@ class GroupReward(Protocol):
 AnyReward = Reward | GroupReward
 
 
-class MissingFieldError(LookupError):
+class MissingFieldError(ValueError):
     """A reward reads a field that the example does not have."""
 
 

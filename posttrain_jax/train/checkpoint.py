@@ -177,12 +177,15 @@ class Checkpoints:
         """The parts of one checkpoint; or nothing, and what is damaged."""
         try:
             saved = self._orbax.checkpointables_metadata(step).metadata
-            config = self._orbax.load_checkpointables(step, {"about": None})["about"]["config"]
         except STORAGE_ERRORS:
             return {}, "not all of its files can be read"
         for part in wanted:
             if part not in saved or (part in ARRAYS and saved[part] is None):
                 return {}, f"its {part} cannot be read"
+        try:
+            config = self._orbax.load_checkpointables(step, {"about": None})["about"]["config"]
+        except STORAGE_ERRORS:
+            return {}, "its about cannot be read"
         accept(config)
         self._refuse_foreign(step, saved, wanted)
         try:

@@ -92,8 +92,9 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     check_sentences([process["heard"] for process in two])
     # each process pads and scores its own half; two looks at the first batch come before the first step
     assert [process["rows"] for process in two] == [(2 + 2) * 4 * 3 + (3 + 2) * 2] * 2
-    assert [process["scored"] for process in two] == [one["scored"] // 2] * 2
-    assert one["scored"] == 3 * 16
+    # and each scores one group of four to see whether its rewards find their fields
+    assert [process["scored"] for process in two] == [4 + 3 * 16 // 2] * 2
+    assert one["scored"] == 4 + 3 * 16
     assert_near(tmp_path / "both" / "grpo", tmp_path / "alone" / "grpo")
     # one was told to end, both did after the same step
     assert [process["exit"] for process in two] == [143] * 2

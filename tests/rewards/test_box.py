@@ -36,7 +36,7 @@ def test_the_last_box_is_judged(completion, expected):
 
 
 def test_a_missing_gold_box_and_a_meaningless_overlap_are_refused():
-    with pytest.raises(LookupError, match="no field 'box'"):
+    with pytest.raises(ValueError, match="no field 'box'"):
         box.BoxOverlap()(make(""))
     with pytest.raises(ValueError, match="at_least="):
         box.BoxOverlap(at_least=0.0)

@@ -30,5 +30,5 @@ def test_extraction_and_field():
     reward = exact_match.ExactMatch(extract=extract.LastTag(), answer_field="gold")
     assert reward(making.make("<answer>4</answer>", gold="4")) == 1
     assert reward(making.make("4", gold="4")) == 0
-    with pytest.raises(LookupError, match="no field 'gold'; it has answer"):
+    with pytest.raises(ValueError, match="no field 'gold'; it has answer"):
         reward(making.make("4", answer="4"))

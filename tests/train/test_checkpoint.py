@@ -145,7 +145,7 @@ HARM = {
     "index changed": (lambda folder: flip(folder / "arrays" / "manifest.ocdbt"), "its arrays cannot be read"),
     "names gone": (lambda folder: (folder / "arrays" / "_METADATA").unlink(), "its arrays cannot be read"),
     "position gone": (lambda folder: (folder / "data" / "_METADATA").unlink(), "not all of its files can be read"),
-    "config cut short": (lambda folder: cut(folder / "about" / "_strings.json"), "not all of its files can be read"),
+    "config cut short": (lambda folder: cut(folder / "about" / "_strings.json"), "its about cannot be read"),
     "a part gone": (lambda folder: shutil.rmtree(folder / "arrays"), "its arrays cannot be read"),
     "nothing left": (empty, "its arrays cannot be read"),
 }
