@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import bigram
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +114,10 @@ class Tiny:
         return language_model.LanguageModel(
             shape, config.Compute(param_dtype=param_dtype, head_chunk=16, stored=None), mesh
         )
+
+    def bigram(self, *, data=1, vocab_size=32):
+        """Where the architecture plays no part."""
+        return bigram.model(sharding.make_mesh(data=data, fsdp=1, tensor=1), vocab_size)
 
     def rows(self, model, tree):
         return jax.tree.map(lambda x: jax.device_put(np.asarray(x), model.row_sharding), tree)

@@ -41,7 +41,7 @@ class Distilled:
 @pytest.fixture(scope="module")
 def small(tiny):
     """A student and a teacher of another width."""
-    student = tiny.model(data=2)
+    student = tiny.bigram(data=2)
     one = dataclasses.replace(student.config, num_layers=1)
     student = dataclasses.replace(student, config=one)
     return student, dataclasses.replace(student, config=dataclasses.replace(one, hidden_size=24))
@@ -99,7 +99,7 @@ def demonstrated(model, recipe):
 def test_a_student_comes_near_its_teacher(tmp_path, small):
     student, teacher = small
     fixed = {"teacher": reference.Fixed(teacher, teacher.init(jax.random.key(1)))}
-    plan, start = run.Plan(tmp_path, steps=12), student.init(jax.random.key(0))
+    plan, start = run.Plan(tmp_path, steps=40), student.init(jax.random.key(0))
     parts = dataclasses.replace(demonstrated(student, Distilled()), fixed=fixed)
     offline.run_offline(parts, plan, start)
     lines = metrics.read(tmp_path / "metrics.jsonl")
@@ -115,7 +115,7 @@ def test_models_that_cannot_be_compared_with_are_refused(tiny, small, recipe):
     with pytest.raises(ValueError, match="Weighted compares with no model: leave \\['teacher'\\] out"):
         reference.compared(recipe, student, other)
     with pytest.raises(ValueError, match="'teacher' lies on another mesh"):
-        reference.compared(Distilled(), tiny.model(), other)
+        reference.compared(Distilled(), tiny.bigram(), other)
     groups, params = tiny.groups(student), student.init(jax.random.key(0))
     compute = update.make_gradients(student, Distilled(role="judge"), fixed={"ref": student})
     with pytest.raises(ValueError, match="names the model 'judge' and there is \\['ref'\\]"):

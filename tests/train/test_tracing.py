@@ -19,7 +19,7 @@ WORDS = vocabulary.characters("abcd=")
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    return tiny.model(vocab_size=WORDS.vocab_size)
+    return tiny.bigram(vocab_size=WORDS.vocab_size)
 
 
 @pytest.fixture

@@ -60,6 +60,8 @@ class Bigram(language_model.LanguageModel):
         return jnp.tanh(params["embedding"][tokens]), own
 
     def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
+        if comparisons:
+            return super().token_stats(params, groups, temperature=temperature, comparisons=comparisons, fixed=fixed)
         _, last = self.encode(params, groups.prompts, groups.prompt_lengths)
         hidden, _ = self.extend(params, None, groups.completions)
         first = jnp.broadcast_to(last[:, None, None], (*hidden.shape[:2], 1, hidden.shape[-1]))
