@@ -11,9 +11,9 @@ from posttrain_jax.train import optimizer, update
 
 CASES = [
     ({}, 4),
-    ({"data": 2}, 2),
-    ({"fsdp": 2, "tensor": 2}, 1),
-    ({"data": 4, "fsdp": 2}, 4),
+    pytest.param({"data": 2}, 2, marks=pytest.mark.slow),
+    pytest.param({"fsdp": 2, "tensor": 2}, 1, marks=pytest.mark.slow),
+    pytest.param({"data": 4, "fsdp": 2}, 4, marks=pytest.mark.slow),
     ({"data": 2, "fsdp": 2, "tensor": 2}, 2),
 ]
 
