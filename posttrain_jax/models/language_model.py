@@ -164,10 +164,24 @@ class LanguageModel:
         Raises:
             ValueError: the temperature is not positive; a comparison names a model that is not given.
         """
+        logits, more = self.logits(params, groups), {"comparisons": comparisons, "fixed": fixed}
+        return self.stats_of(logits, groups, temperature=temperature, kept_ids=kept_ids, **more)
+
+    def stats_of(
+        self,
+        logits: comparison.Logits,
+        groups: types.Groups,
+        *,
+        temperature: float,
+        kept_ids: Int[Array, "P G T k"] | None = None,
+        comparisons: Mapping[str, comparison.Comparison] | None = None,
+        fixed: Mapping[str, comparison.Logits] | None = None,
+    ) -> types.TokenStats:
+        """`token_stats`, for whoever needs the hidden states as well."""
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: tokens can be scored at a positive one only.")
         stats = head.token_stats(
-            self.logits(params, groups),
+            logits,
             groups.completions,
             head.Layout(self.mesh, self.rules, self.compute.head_chunk),
             temperature=temperature,

@@ -116,10 +116,13 @@ class ScalarModel:
         Raises:
             ValueError: the head says several numbers.
         """
+        return self.values_of(params, self.trunk.hidden(self._trunk(params), groups), groups)
+
+    def values_of(self, params: Params, hidden: Float[Array, "P G T D"], groups: types.Groups) -> Float[Array, "P G T"]:
+        """`values`, of hidden states that are known already."""
         if self.size != 1:
             raise ValueError(f"a value is one number, and this head says {self.size}: build a critic with size=1.")
-        values = self._say(params, self.trunk.hidden(self._trunk(params), groups))[..., 0]
-        return jnp.where(groups.completion_mask, values, 0)
+        return jnp.where(groups.completion_mask, self._say(params, hidden)[..., 0], 0)
 
     def token_scores(self, params: Params, groups: types.Groups) -> Float[Array, "P G T d"]:
         """What is said after each token has been read; 0 outside the mask."""

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from posttrain_jax import arrangement, types
-from posttrain_jax.models import language_model
+from posttrain_jax.models import actor_critic
 from posttrain_jax.rollout import sample
 
 Generate = Callable[
@@ -19,7 +19,7 @@ Generate = Callable[
 
 
 def make_generate(
-    model: language_model.LanguageModel,
+    model: actor_critic.Policy,
     sampling: sample.Sampling,
     group_size: int,
     arranged: arrangement.Arrangement = arrangement.ALONE,

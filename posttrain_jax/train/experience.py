@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from posttrain_jax import types
 from posttrain_jax.data import iterate
-from posttrain_jax.models import language_model, tokenizer
+from posttrain_jax.models import actor_critic, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate
 from posttrain_jax.train import capacity, metrics, rows, summary, text
@@ -43,7 +43,7 @@ class Collector:
 
     def __init__(
         self,
-        model: language_model.LanguageModel,
+        model: actor_critic.Policy,
         sampler: generate.Generate,
         stop_ids: Sequence[int],
         *,

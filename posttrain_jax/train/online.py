@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
-from posttrain_jax.models import language_model, lora, tokenizer
+from posttrain_jax.models import actor_critic, lora, tokenizer
 from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import (
@@ -32,7 +32,7 @@ from posttrain_jax.train import (
 class Online:
     """What a policy learns from, and how."""
 
-    model: language_model.LanguageModel
+    model: actor_critic.Policy
     recipe: types.OnlineRecipe | types.InformedOnline
     optimizer: optax.GradientTransformation
     tokenizer: tokenizer.Tokenizer

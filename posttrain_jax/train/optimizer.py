@@ -1,6 +1,7 @@
 """Optimizers: optax, told which parameter is a matrix, which is a table and which is a norm or bias."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -147,23 +148,63 @@ class Muon:
 
 
 @dataclasses.dataclass(frozen=True)
+class Still:
+    """Parameters that stay as they are."""
+
+    def transformation(self) -> optax.GradientTransformation:
+        """No update."""
+        return optax.set_to_zero()
+
+
+@dataclasses.dataclass(frozen=True)
+class ByPart:
+    """An optimizer of its own for each part of the parameters: of a policy and its critic, say.
+
+    Gradients are clipped part by part.
+    """
+
+    parts: Mapping[str, "AdamW | Lion | Muon | Still"]
+    """By the parameters' first name."""
+    rest: "AdamW | Lion | Muon | Still" = Still()
+    """Of all other parameters."""
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optimizers side by side."""
+        own = {name: _chain(config) for name, config in self.parts.items()}
+        return optax.partition({**own, "": _chain(self.rest)}, self._labels)
+
+    def _labels(self, params: PyTree) -> PyTree:
+        def label(path: tuple, _) -> str:
+            first = jax.tree_util.keystr(path[:1], simple=True)
+            return first if first in self.parts else ""
+
+        missing = set(self.parts) - set(params)
+        if missing:
+            raise ValueError(f"optimizers are given for {sorted(missing)} and the parameters are {sorted(params)}.")
+        return jax.tree.map_with_path(label, params)
+
+
+Config = AdamW | Lion | Muon | Still | ByPart
+
+
+@dataclasses.dataclass(frozen=True)
 class Update:
     """The `update` of an optimizer that can be printed: a run stores what it was trained with, and compares."""
 
-    config: AdamW | Lion | Muon
+    config: Config
 
     def __call__(self, updates: PyTree, state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
         """See `optax.TransformUpdateFn`."""
         return _chain(self.config).update(updates, state, params)
 
 
-def make_optimizer(config: AdamW | Lion | Muon) -> optax.GradientTransformation:
+def make_optimizer(config: Config) -> optax.GradientTransformation:
     """The optax optimizer that `config` describes, behind clipping by the global norm of the gradients."""
     return optax.GradientTransformation(_chain(config).init, Update(config))
 
 
-def _chain(config: AdamW | Lion | Muon) -> optax.GradientTransformation:
-    if config.max_grad_norm is None:
+def _chain(config: Config) -> optax.GradientTransformation:
+    if isinstance(config, Still | ByPart) or config.max_grad_norm is None:
         return config.transformation()
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), config.transformation())
 
