@@ -113,3 +113,18 @@ def test_lion_holds_weights_in_a_box():
         with jax.numpy_dtype_promotion("standard"):
             (params, _), _ = jax.lax.scan(one, (params, opt.init(params)), None, length=8000)
         np.testing.assert_allclose(params["query"], expected, atol=6e-3)
+
+
+def test_each_part_has_an_optimizer_of_its_own_and_the_rest_stays():
+    """Adam's first step is as large as the learning rate."""
+    params = {name: {"up": jnp.ones((2, 2))} for name in ("actor", "critic", "other")}
+    slow, fast = (optimizer.AdamW(optimizer.Constant(rate), weight_decay=0.1) for rate in (1e-3, 1e-2))
+    made = optimizer.make_optimizer(optimizer.ByPart({"actor": slow, "critic": fast}))
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = made.update(jax.tree.map(lambda x: 3 * x, params), made.init(params), params)
+    np.testing.assert_allclose(updates["actor"]["up"], -1.1e-3, rtol=1e-4)
+    np.testing.assert_allclose(updates["critic"]["up"], -1.1e-2, rtol=1e-4)
+    np.testing.assert_array_equal(updates["other"]["up"], 0)
+    assert "Constant(peak=0.001" in repr(made.update)
+    with pytest.raises(ValueError, match=r"given for \['critic'\] and the parameters are \['actor'\]"):
+        made.init({"actor": params["actor"]})

@@ -4,7 +4,8 @@
 
 A critic that starts from a reward model thinks little of the beginnings of completions, and PPO then learns to be
 short. So the critic is first fitted to the rewards of what the policy writes, the policy itself being held still: it
-gets no gradient from this loss (share no layers with it, or freeze them). For run_online, before `PPO` or `VAPO`.
+gets no gradient from this loss, and `optimizer.ByPart` keeps shared layers and weight decay from moving it. For
+run_online with a model of `models.actor_critic`, before `PPO` or `VAPO`, which go on from the parameters it ends with.
 """
 
 import dataclasses
