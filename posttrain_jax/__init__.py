@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
+    from posttrain_jax.recipes.policy.apo import APO
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
@@ -29,16 +30,19 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.dr_irl import DRIRL
     from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
+    from posttrain_jax.recipes.policy.gcpo import GCPO
     from posttrain_jax.recipes.policy.gdpo import GDPO
     from posttrain_jax.recipes.policy.gigpo import GiGPO
     from posttrain_jax.recipes.policy.gmpo import GMPO
     from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grao import GRAO
     from posttrain_jax.recipes.policy.grpo import GRPO
+    from posttrain_jax.recipes.policy.grpo_d import GRPOD
     from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
     from posttrain_jax.recipes.policy.gspo import GSPO
     from posttrain_jax.recipes.policy.gspo_token import GSPOToken
     from posttrain_jax.recipes.policy.gtpo import GTPO
+    from posttrain_jax.recipes.policy.handover import Handover
     from posttrain_jax.recipes.policy.hrpo import HRPO
     from posttrain_jax.recipes.policy.kl_cov import KLCov
     from posttrain_jax.recipes.policy.kl_limited import KLLimited
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.opmd import OPMD
     from posttrain_jax.recipes.policy.opo import OPO
     from posttrain_jax.recipes.policy.opsm import OPSM
+    from posttrain_jax.recipes.policy.otc import OTC
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
     from posttrain_jax.recipes.policy.pkpo import PKPO
     from posttrain_jax.recipes.policy.ppo import PPO
@@ -137,6 +142,11 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "Handover": "recipes.policy.handover",
+    "GCPO": "recipes.policy.gcpo",
+    "OTC": "recipes.policy.otc",
+    "APO": "recipes.policy.apo",
+    "GRPOD": "recipes.policy.grpo_d",
     "GiGPO": "recipes.policy.gigpo",
     "SALT": "recipes.policy.salt",
     "HRPO": "recipes.policy.hrpo",
@@ -264,6 +274,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "APO",
     "BCO",
     "BGPO",
     "CISPO",
@@ -275,6 +286,7 @@ __all__ = [
     "DRIRL",
     "EXO",
     "FDPO",
+    "GCPO",
     "GDPO",
     "GEPO",
     "GKD",
@@ -282,6 +294,7 @@ __all__ = [
     "GPG",
     "GRAO",
     "GRPO",
+    "GRPOD",
     "GRPOLEAD",
     "GSPO",
     "GTPO",
@@ -299,6 +312,7 @@ __all__ = [
     "OPO",
     "OPSM",
     "ORPO",
+    "OTC",
     "PKPO",
     "PPO",
     "REC",
@@ -342,6 +356,7 @@ __all__ = [
     "GSPOToken",
     "GiGPO",
     "Groups",
+    "Handover",
     "HingeDPO",
     "ImplicitRewardSFT",
     "InContextRankingPO",

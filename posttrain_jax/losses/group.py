@@ -28,6 +28,29 @@ def count(rows: Bool[Array, "P"], group_ids: Int[Array, "P"]) -> Float[Array, ""
     return jnp.sum(jnp.where(first_row(group_ids) == jnp.arange(rows.shape[0]), anywhere, 0))
 
 
+def contrast(
+    rewards: Float[Array, "P G"], sides: Float[Array, "P G"], group_ids: Int[Array, "P"], *, margin: float
+) -> Float[Array, "P"]:
+    """1 where completions of the one side are better on average by more than `margin`, -1 where the others are, else 0.
+
+    0 also where a side has no scored completion.
+
+    Args:
+        rewards: NaN where scoring failed.
+        sides: above 1/2 for the one side; NaN for neither.
+        group_ids: equal on the rows of one group.
+        margin: in the unit of the rewards.
+    """
+    known = ~jnp.isnan(rewards) & ~jnp.isnan(sides)
+    means, counts = [], []
+    for side in (known & (sides > 0.5), known & ~(sides > 0.5)):
+        counts.append(total(side.astype(rewards.dtype), group_ids))
+        means.append(total(jnp.where(side, rewards, 0), group_ids) / jnp.maximum(counts[-1], 1))
+    gap = means[0] - means[1]
+    sign = jnp.where(gap > margin, 1.0, jnp.where(gap < -margin, -1.0, 0.0))
+    return jnp.where((counts[0] > 0) & (counts[1] > 0), sign, 0)
+
+
 def rank(x: Float[Array, "P G"], counted: Bool[Array, "P G"], group_ids: Int[Array, "P"]) -> Float[Array, "P G"]:
     """How many counted members of the group lie below, from 0; of equal ones the earlier is the lower."""
     owners = jnp.broadcast_to(group_ids[:, None], x.shape)

@@ -105,7 +105,9 @@ def looked_up(data):
 def look(recipe, data):
     """Credit from rewards, of a recipe that may look at the policy and reads two rewards, nothing being remembered."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
-    columns = {"first": data.rewards, "second": jnp.sin(3 * data.rewards), "third": 0 * data.rewards}
+    second = jnp.sin(3 * data.rewards)
+    counts = jnp.round(2 * jnp.abs(second))
+    columns = {"first": data.rewards, "second": second, "third": 0 * data.rewards, "count": counts}
     return recipe.credit(rollout, data.rewards, columns, looked_up(data), recipe.init_memory())[0]
 
 

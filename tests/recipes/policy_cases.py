@@ -3,7 +3,18 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import constraint, difficulty, limit, maxmin, multiplier, ratio, score, shaping, trust
+from posttrain_jax.losses import (
+    constraint,
+    difficulty,
+    limit,
+    maxmin,
+    multiplier,
+    ratio,
+    schedule,
+    score,
+    shaping,
+    trust,
+)
 
 CASES = {
     "grpo": cases.Case(pt.GRPO(), cases.online),
@@ -16,6 +27,11 @@ CASES = {
         flat_groups_rest=False,
     ),
     "gtpo": cases.Case(pt.GTPO(limit=2.0), cases.once, flat_groups_rest=False),
+    "grpo_d": cases.Case(pt.GRPOD(schedule.Valley(0.1, 0.2, 1, 2)), cases.looking),
+    "apo": cases.Case(pt.APO(above=0.0), cases.looking),
+    "otc": cases.Case(pt.OTC(prompts=32, limit=4.0, calls="count"), cases.looking),
+    "gcpo": cases.Case(pt.GCPO("second", "first", recipe=pt.GRPO(kl_coef=0.0)), cases.looking),
+    "handover": cases.Case(pt.Handover("first", "second", schedule.Linear(0.7, 0.1, 3)), cases.looking),
     "unlikeliness": cases.Case(pt.Unlikeliness(), cases.online),
     "filtered": cases.Case(pt.Filtered(keep=difficulty.Band(above=0.0)), cases.online),
     "gdpo": cases.Case(pt.GDPO((("first", 1.0), ("second", 0.5))), cases.looking),
