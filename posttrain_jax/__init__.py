@@ -130,6 +130,19 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.tgdpo import TGDPO
     from posttrain_jax.recipes.preference.trpa import TRPA
     from posttrain_jax.recipes.preference.wpo import WPO
+    from posttrain_jax.recipes.reward_model.all_pairs import AllPairs
+    from posttrain_jax.recipes.reward_model.attribute_regression import AttributeRegression
+    from posttrain_jax.recipes.reward_model.bradley_terry import BradleyTerry
+    from posttrain_jax.recipes.reward_model.gated_bradley_terry import GatedBradleyTerry
+    from posttrain_jax.recipes.reward_model.general_preference import GeneralPreference
+    from posttrain_jax.recipes.reward_model.generative_preference import GenerativePreference
+    from posttrain_jax.recipes.reward_model.graded_bradley_terry import GradedBradleyTerry
+    from posttrain_jax.recipes.reward_model.margin_regression import MarginRegression
+    from posttrain_jax.recipes.reward_model.mixture_bradley_terry import MixtureBradleyTerry
+    from posttrain_jax.recipes.reward_model.pairwise_preference import PairwisePreference
+    from posttrain_jax.recipes.reward_model.plackett_luce import PlackettLuce
+    from posttrain_jax.recipes.reward_model.process_reward import ProcessReward
+    from posttrain_jax.recipes.reward_model.soft_bradley_terry import SoftBradleyTerry
     from posttrain_jax.types import (
         Groups,
         LabelledBatch,
@@ -137,6 +150,7 @@ if TYPE_CHECKING:
         PolicyBatch,
         PreferenceBatch,
         Rollout,
+        Scores,
         TokenStats,
         TrainState,
     )
@@ -152,6 +166,19 @@ _MODULE_OF = {
     "HRPO": "recipes.policy.hrpo",
     "RankGRPO": "recipes.policy.rank_grpo",
     "Segmented": "recipes.policy.segmented",
+    "AllPairs": "recipes.reward_model.all_pairs",
+    "AttributeRegression": "recipes.reward_model.attribute_regression",
+    "BradleyTerry": "recipes.reward_model.bradley_terry",
+    "GatedBradleyTerry": "recipes.reward_model.gated_bradley_terry",
+    "GeneralPreference": "recipes.reward_model.general_preference",
+    "GenerativePreference": "recipes.reward_model.generative_preference",
+    "GradedBradleyTerry": "recipes.reward_model.graded_bradley_terry",
+    "MarginRegression": "recipes.reward_model.margin_regression",
+    "MixtureBradleyTerry": "recipes.reward_model.mixture_bradley_terry",
+    "PairwisePreference": "recipes.reward_model.pairwise_preference",
+    "PlackettLuce": "recipes.reward_model.plackett_luce",
+    "ProcessReward": "recipes.reward_model.process_reward",
+    "SoftBradleyTerry": "recipes.reward_model.soft_bradley_terry",
     "TREGSimPO": "recipes.preference.t_reg_simpo",
     "RTO": "recipes.policy.rto",
     "TRPA": "recipes.preference.trpa",
@@ -269,6 +296,7 @@ _MODULE_OF = {
     "PolicyBatch": "types",
     "PreferenceBatch": "types",
     "Rollout": "types",
+    "Scores": "types",
     "TokenStats": "types",
     "TrainState": "types",
 }
@@ -338,12 +366,15 @@ __all__ = [
     "AOTPaired",
     "AOTUnpaired",
     "AlignDistil",
+    "AllPairs",
     "AlphaPO",
     "AnchoredPODown",
     "AnchoredPOZero",
     "AsymRE",
+    "AttributeRegression",
     "BCOPair",
     "BetaDPO",
+    "BradleyTerry",
     "BranchGRPO",
     "ChiPO",
     "ClipCov",
@@ -355,6 +386,10 @@ __all__ = [
     "ForkingTokens",
     "GSPOToken",
     "GiGPO",
+    "GatedBradleyTerry",
+    "GeneralPreference",
+    "GenerativePreference",
+    "GradedBradleyTerry",
     "Groups",
     "Handover",
     "HingeDPO",
@@ -370,16 +405,21 @@ __all__ = [
     "LitePPO",
     "LongPO",
     "MaxMin",
+    "MarginRegression",
     "MiniLLM",
+    "MixtureBradleyTerry",
     "NLLRegularizedDPO",
     "OffsetDPO",
     "OnPolicy",
     "OnlineKLDPO",
     "OnlinePreference",
+    "PairwisePreference",
     "PassAtK",
+    "PlackettLuce",
     "PlackettLuceDPO",
     "PolicyBatch",
     "PreferenceBatch",
+    "ProcessReward",
     "REDDrop",
     "REDWeight",
     "REINFORCEPlusPlus",
@@ -394,8 +434,10 @@ __all__ = [
     "SLiCHF",
     "ScaleRL",
     "Segmented",
+    "Scores",
     "SimPO",
     "SmoothedDPO",
+    "SoftBradleyTerry",
     "SparsePO",
     "TREGSimPO",
     "TokenStats",

@@ -62,6 +62,16 @@ class Segments:
 
 
 @pytree.struct
+class Scores:
+    """What a reward model says of given tokens, in the place of `TokenStats`."""
+
+    tokens: Float[Array, "P G T d"]
+    """d numbers after each token, 0 where `completion_mask` is False; those after a completion's last are its score."""
+    gates: Float[Array, "P k"] | None = None
+    """Of the prompts, where the model has a gate."""
+
+
+@pytree.struct
 class Rollout:
     """What `generate` returns."""
 
@@ -174,8 +184,8 @@ others over completions or rows that hold any, globally. A recipe therefore neve
 class Loss(Protocol):
     """What the update needs of a recipe."""
 
-    def loss(self, policy: TokenStats, batch: Any) -> tuple[Float[Array, ""], Metrics]:
-        """The loss of the given rows (a plain sum of weighted terms) and arrays to report."""
+    def loss(self, policy: Any, batch: Any) -> tuple[Float[Array, ""], Metrics]:
+        """The loss of the given rows, a plain sum of weighted terms, and arrays to report; of TokenStats or Scores."""
         ...
 
 

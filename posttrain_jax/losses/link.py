@@ -10,12 +10,15 @@ LIMIT = 30.0
 """Nats beyond which an exponential is held constant."""
 
 
-def logistic(margins: Float[Array, "*shape"], *, label_noise: float = 0.0) -> Float[Array, "*shape"]:
+def logistic(
+    margins: Float[Array, "*shape"], *, label_noise: float | Float[Array, "*shape"] = 0.0
+) -> Float[Array, "*shape"]:
     """-(1 - e) log sigmoid(m) - e log sigmoid(-m): the negative log-likelihood of Bradley and Terry.
 
     Args:
         margins: in nats.
-        label_noise: e, the probability that a label is the wrong way round; the best margin is then log((1 - e) / e).
+        label_noise: e, the probability that a label is the wrong way round, of all or of each; the best margin is then
+            log((1 - e) / e).
 
     Source: Rafailov et al. 2023 (DPO, arXiv:2305.18290), eq. 7; with noise: Mitchell 2023 (cDPO).
     """

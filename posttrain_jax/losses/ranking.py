@@ -7,7 +7,9 @@ from jaxtyping import Array, Bool, Float
 from posttrain_jax import masked
 
 
-def plackett_luce(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> Float[Array, "P"]:
+def plackett_luce(
+    rewards: Float[Array, "P K"], present: Bool[Array, "P K"], *, top: int | None = None
+) -> Float[Array, "P"]:
     """-sum_k [s_k - log sum_{j >= k} exp(s_j)]: the best is picked first, then the best of the rest, and so on.
 
     With two completions, -log sigmoid(s_1 - s_2). A ranking of fewer than two costs nothing.
@@ -15,6 +17,7 @@ def plackett_luce(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> 
     Args:
         rewards: s, in nats, best first.
         present: False where a row has fewer than K completions; such places, wherever they are, are skipped.
+        top: how many picks count: beyond them the order is not known, or not trusted; None for all.
 
     Source: Plackett 1975; Rafailov et al. 2023 (DPO, arXiv:2305.18290), appendix A.3.
     """
@@ -25,7 +28,24 @@ def plackett_luce(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> 
     ]
     competing = jnp.where(rivals, jnp.broadcast_to(rewards[:, None, :], rivals.shape), -jnp.inf)
     losses = jax.nn.logsumexp(competing, axis=-1) - rewards
-    return jnp.sum(jnp.where(present, losses, 0), axis=-1)
+    picked = present if top is None else present & (jnp.cumsum(present, axis=1) <= top)
+    return jnp.sum(jnp.where(picked, losses, 0), axis=-1)
+
+
+def all_pairs(rewards: Float[Array, "P K"], present: Bool[Array, "P K"]) -> Float[Array, "P"]:
+    """Mean over i < j of -log sigmoid(s_i - s_j): every pair of a ranking alike, every ranking one number.
+
+    A ranking of fewer than two costs nothing.
+
+    Args:
+        rewards: s, in nats, best first.
+        present: False where a row has fewer than K completions.
+
+    Source: Ouyang et al. 2022 (InstructGPT, arXiv:2203.02155), eq. 1.
+    """
+    places = jnp.arange(rewards.shape[1])
+    pairs = (places[:, None] < places[None, :])[None] & present[:, :, None] & present[:, None, :]
+    return masked.mean(-jax.nn.log_sigmoid(rewards[:, :, None] - rewards[:, None, :]), pairs, axis=(1, 2))
 
 
 def softmax_gains(

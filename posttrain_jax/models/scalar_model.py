@@ -6,14 +6,15 @@ matrix `score [D, d]`. Everything static is here, parameters travel beside it, a
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-from posttrain_jax import types
+from posttrain_jax import comparison, types
 from posttrain_jax.models import config as configs
 from posttrain_jax.models import language_model, sharding
 from posttrain_jax.models import lora as loras
@@ -123,6 +124,34 @@ class ScalarModel:
         if self.size != 1:
             raise ValueError(f"a value is one number, and this head says {self.size}: build a critic with size=1.")
         return jnp.where(groups.completion_mask, self._say(params, hidden)[..., 0], 0)
+
+    def token_stats(
+        self,
+        params: Params,
+        groups: types.Groups,
+        *,
+        temperature: float = 1.0,
+        kept_ids: Int[Array, "P G T k"] | None = None,
+        comparisons: Mapping[str, comparison.Comparison] | None = None,
+        fixed: Mapping[str, comparison.Logits] | None = None,
+    ) -> types.Scores:
+        """What a recipe of reward models reads: `token_scores`, and what the gate says of the prompts.
+
+        Raises:
+            ValueError: something is asked that only a distribution over words has.
+        """
+        if temperature != 1 or kept_ids is not None or comparisons or fixed:
+            raise ValueError(
+                "a model that says numbers has no distribution over words: temperature, kept ids and"
+                " comparisons are of language models."
+            )
+        hidden, prompt = self._read(params, groups)
+        gates = _product(prompt, params["prompt_gate"]) if self.gates else None
+        return types.Scores(self._tokens(self._say(params, hidden), groups), gates)
+
+    def logits(self, params: Params, groups: types.Groups) -> comparison.Logits:
+        """Refused: nothing can be compared with a model without words."""
+        raise ValueError("a model that says numbers has no logits: compare with a language model.")
 
     def token_scores(self, params: Params, groups: types.Groups) -> Float[Array, "P G T d"]:
         """What is said after each token has been read; 0 outside the mask."""

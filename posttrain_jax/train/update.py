@@ -49,8 +49,8 @@ class Model(Protocol):
         kept_ids: Int[Array, "P G T k"] | None = None,
         comparisons: Mapping[str, comparison.Comparison] | None = None,
         fixed: Mapping[str, comparison.Logits] | None = None,
-    ) -> types.TokenStats:
-        """Log-probabilities and entropies of the completions' tokens, and divergences from fixed models."""
+    ) -> types.TokenStats | types.Scores:
+        """What the recipe's loss reads of the completions' tokens."""
         ...
 
     def logits(self, params: PyTree, groups: types.Groups) -> comparison.Logits:

@@ -16,7 +16,7 @@ class Data:
     """Everything that a step of any recipe could be given, plus the policy's own statistics."""
 
     groups: types.Groups
-    policy: types.TokenStats
+    policy: types.TokenStats | types.Scores
     old: types.TokenStats
     ref: types.TokenStats | None
     rewards: jax.Array
@@ -40,6 +40,10 @@ class Case:
     """A group may be cut into rows."""
     divergences: tuple[str, ...] = ()
     """What the model is compared by."""
+    scores: int = 0
+    """Numbers that a reward model says of a token; 0 of a language model."""
+    gates: int = 0
+    """Numbers that it says of a prompt."""
 
     def batch(self, data):
         """What `credit` gives for the data."""
@@ -155,6 +159,10 @@ def informed(recipe, data):
         "grades": jnp.abs(rewards),
         "winners": rewards,
         "guide_logps": data.old.logps,
+        "labels": jnp.stack([data.rewards, jnp.sin(3 * data.rewards), -data.rewards], axis=-1),
+        "step_labels": jnp.where(data.old.entropy > 1, jnp.exp(jnp.minimum(data.old.logps, 0)), jnp.nan),
+        "agreement": jnp.exp(jnp.minimum(data.old.logps[:, 0, 0], 0)),
+        "person": (data.old.logps[:, 0, 0] > -1).astype(jnp.float32),
         "differing": (data.old.logps > data.ref.logps).astype(jnp.float32),
         "short_prompt": prompts,
         "better_prompt": jnp.zeros(data.groups.completions.shape),
@@ -198,7 +206,13 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
         completion_mask=jnp.asarray(mask),
         group_ids=jnp.asarray(np.arange(rows) // min(case.group_size, 2) * 5 + 3),
     )
-    return Data(groups, stats(), stats(), stats(), floats(rewards), jnp.asarray(lengths == length))
+
+    def scores():
+        tokens = mask[..., None] * spread * 3 * generator.normal(size=(*shape, case.scores))
+        return types.Scores(floats(tokens), floats(generator.normal(size=(rows, case.gates))) if case.gates else None)
+
+    policy = scores() if case.scores else stats()
+    return Data(groups, policy, stats(), stats(), floats(rewards), jnp.asarray(lengths == length))
 
 
 def floats(x):

@@ -15,12 +15,13 @@ import numpy as np
 import policy_cases
 import preference_cases
 import pytest
+import reward_model_cases
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from posttrain_jax import types
 
-CASES = preference_cases.CASES | policy_cases.CASES | distillation_cases.CASES
+CASES = preference_cases.CASES | policy_cases.CASES | distillation_cases.CASES | reward_model_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {
     n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit not in (cases.informed, cases.looking)
@@ -61,7 +62,8 @@ def close(got, expected, atol=2e-6):
 
 def padded(tree):
     """Three more padding tokens in every completion."""
-    return cases.change(lambda x: np.pad(x, ((0, 0), (0, 0), (0, 3))) if x.ndim == 3 else x, tree)
+    wider = ((0, 0), (0, 0), (0, 3), (0, 0))
+    return cases.change(lambda x: np.pad(x, wider[: x.ndim]) if x.ndim >= 3 else x, tree)
 
 
 def wide(data):
@@ -86,10 +88,8 @@ def alone(data):
 def test_there_is_something_to_learn(case):
     loss, gradient = run(case, cases.random(case))
     assert np.isfinite(loss)
-    assert (
-        max(np.abs(leaf).max() for leaf in jax.tree.leaves((gradient.logps, gradient.values, gradient.divergences)))
-        > 1e-4
-    )
+    moved = gradient if case.scores else (gradient.logps, gradient.values, gradient.divergences)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(moved)) > 1e-4
 
 
 @EACH
@@ -159,8 +159,11 @@ def test_extremes_stay_finite(case):
 @EACH
 def test_single_tokens_stay_finite(case):
     data = cases.random(case)
-    first = np.arange(data.groups.completion_mask.shape[2]) == 0
-    data = cases.change(lambda x: x * first.astype(x.dtype) if x.ndim == 3 else x, data)
+    length = data.groups.completion_mask.shape[2]
+    first = np.arange(length) == 0
+    data = cases.change(
+        lambda x: x * first.astype(x.dtype).reshape(length, *[1] * (x.ndim - 3)) if x.ndim >= 3 else x, data
+    )
     lengths = jnp.ones_like(data.groups.completion_lengths)
     check_finite(case, dataclasses.replace(data, groups=dataclasses.replace(data.groups, completion_lengths=lengths)))
 
@@ -180,7 +183,7 @@ def test_metrics_are_arrays_by_row_and_finite(case):
 def test_padding_has_no_gradient(case):
     data = cases.random(case)
     _, gradient = run(case, data)
-    for leaf in jax.tree.leaves(gradient):
+    for leaf in (x for x in jax.tree.leaves(gradient) if x.ndim >= 3):
         np.testing.assert_array_equal(np.asarray(leaf)[~np.asarray(data.groups.completion_mask)], 0)
 
 
@@ -239,7 +242,7 @@ def test_without_old_the_gradient_is_that_of_an_unmoved_policy(case):
 @EACH
 def test_batches_without_tokens_are_still(case):
     data = cases.random(case)
-    nothing = cases.change(lambda x: np.zeros_like(x) if x.ndim == 3 else x, data)
+    nothing = cases.change(lambda x: np.zeros_like(x) if x.ndim >= 3 else x, data)
     loss, gradient = check_finite(case, nothing)
     assert loss == 0
     assert not any(map(np.any, jax.tree.leaves(gradient)))
