@@ -153,6 +153,10 @@ class ScalarModel:
         """Refused: nothing can be compared with a model without words."""
         raise ValueError("a model that says numbers has no logits: compare with a language model.")
 
+    def influences(self, params: Params, groups: types.Groups, sources: Array, *, temperature: float = 1.0) -> Array:
+        """Refused: nothing is predicted."""
+        raise ValueError("a model that says numbers predicts no tokens: influences are of a language model.")
+
     def token_scores(self, params: Params, groups: types.Groups) -> Float[Array, "P G T d"]:
         """What is said after each token has been read; 0 outside the mask."""
         return self._tokens(self._say(params, self._read(params, groups)[0]), groups)

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import masked, types
 from posttrain_jax.losses import outcome
 from posttrain_jax.recipes.preference import column
 
@@ -56,6 +56,5 @@ class AttributeRegression:
                 f"the head says {policy.tokens.shape[-1]} numbers and there are {labels.shape[-1]} labels."
             )
         errors = (policy.tokens - labels) ** 2
-        known = weights > 0
-        absolute = jnp.sum(jnp.where(known, jnp.abs(policy.tokens - labels), 0), axis=(2, 3))
-        return jnp.sum(weights * errors), {"absolute_error": absolute / jnp.maximum(jnp.sum(known, axis=(2, 3)), 1)}
+        report = {"absolute_error": masked.mean(jnp.abs(policy.tokens - labels), weights > 0, axis=(2, 3))}
+        return jnp.sum(weights * errors), report
