@@ -143,6 +143,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.reward_model.plackett_luce import PlackettLuce
     from posttrain_jax.recipes.reward_model.process_reward import ProcessReward
     from posttrain_jax.recipes.reward_model.soft_bradley_terry import SoftBradleyTerry
+    from posttrain_jax.scoring import Scores
     from posttrain_jax.types import (
         Groups,
         LabelledBatch,
@@ -150,7 +151,6 @@ if TYPE_CHECKING:
         PolicyBatch,
         PreferenceBatch,
         Rollout,
-        Scores,
         TokenStats,
         TrainState,
     )
@@ -296,7 +296,7 @@ _MODULE_OF = {
     "PolicyBatch": "types",
     "PreferenceBatch": "types",
     "Rollout": "types",
-    "Scores": "types",
+    "Scores": "scoring",
     "TokenStats": "types",
     "TrainState": "types",
 }

@@ -62,16 +62,6 @@ class Segments:
 
 
 @pytree.struct
-class Scores:
-    """What a reward model says of given tokens, in the place of `TokenStats`."""
-
-    tokens: Float[Array, "P G T d"]
-    """d numbers after each token, 0 where `completion_mask` is False; those after a completion's last are its score."""
-    gates: Float[Array, "P k"] | None = None
-    """Of the prompts, where the model has a gate."""
-
-
-@pytree.struct
 class Rollout:
     """What `generate` returns."""
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from posttrain_jax import comparison, types
+from posttrain_jax import comparison, scoring, types
 from posttrain_jax.models import config as configs
 from posttrain_jax.models import language_model, sharding
 from posttrain_jax.models import lora as loras
@@ -134,7 +134,7 @@ class ScalarModel:
         kept_ids: Int[Array, "P G T k"] | None = None,
         comparisons: Mapping[str, comparison.Comparison] | None = None,
         fixed: Mapping[str, comparison.Logits] | None = None,
-    ) -> types.Scores:
+    ) -> scoring.Scores:
         """What a recipe of reward models reads: `token_scores`, and what the gate says of the prompts.
 
         Raises:
@@ -147,7 +147,7 @@ class ScalarModel:
             )
         hidden, prompt = self._read(params, groups)
         gates = _product(prompt, params["prompt_gate"]) if self.gates else None
-        return types.Scores(self._tokens(self._say(params, hidden), groups), gates)
+        return scoring.Scores(self._tokens(self._say(params, hidden), groups), gates)
 
     def logits(self, params: Params, groups: types.Groups) -> comparison.Logits:
         """Refused: nothing can be compared with a model without words."""

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from posttrain_jax import comparison, masked, types
+from posttrain_jax import comparison, masked, scoring, types
 from posttrain_jax.models import lora
 
 
@@ -49,7 +49,7 @@ class Model(Protocol):
         kept_ids: Int[Array, "P G T k"] | None = None,
         comparisons: Mapping[str, comparison.Comparison] | None = None,
         fixed: Mapping[str, comparison.Logits] | None = None,
-    ) -> types.TokenStats | types.Scores:
+    ) -> types.TokenStats | scoring.Scores:
         """What the recipe's loss reads of the completions' tokens."""
         ...
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posttrain_jax import pytree, types
+from posttrain_jax import pytree, scoring, types
 
 
 @pytree.struct
@@ -16,7 +16,7 @@ class Data:
     """Everything that a step of any recipe could be given, plus the policy's own statistics."""
 
     groups: types.Groups
-    policy: types.TokenStats | types.Scores
+    policy: types.TokenStats | scoring.Scores
     old: types.TokenStats
     ref: types.TokenStats | None
     rewards: jax.Array
@@ -209,7 +209,7 @@ def random(case, *, rows=8, length=5, seed=0, spread=0.3):
 
     def scores():
         tokens = mask[..., None] * spread * 3 * generator.normal(size=(*shape, case.scores))
-        return types.Scores(floats(tokens), floats(generator.normal(size=(rows, case.gates))) if case.gates else None)
+        return scoring.Scores(floats(tokens), floats(generator.normal(size=(rows, case.gates))) if case.gates else None)
 
     policy = scores() if case.scores else stats()
     return Data(groups, policy, stats(), stats(), floats(rewards), jnp.asarray(lengths == length))

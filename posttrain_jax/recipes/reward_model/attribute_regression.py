@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import masked, types
+from posttrain_jax import masked, scoring, types
 from posttrain_jax.losses import outcome
 from posttrain_jax.recipes.preference import column
 
@@ -48,7 +48,7 @@ class AttributeRegression:
         extra = {"labels": targets, "label_weights": known / jnp.maximum(jnp.sum(known), 1)}
         return types.LikelihoodBatch(mask, outcome.last(mask).astype(jnp.float32), extra=extra), memory
 
-    def loss(self, policy: types.Scores, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         labels, weights = batch.extra["labels"], batch.extra["label_weights"]
         if policy.tokens.shape != labels.shape:

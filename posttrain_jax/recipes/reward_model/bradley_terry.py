@@ -12,7 +12,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link, outcome
 from posttrain_jax.recipes.preference import pair, setting
 from posttrain_jax.recipes.reward_model import scored
@@ -46,7 +46,7 @@ class BradleyTerry:
         """Every pair counts alike; one with an empty completion does not count."""
         return pair.credit(self, groups, None)
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         chosen, rejected = scored.pair(policy, batch)
         gaps = (chosen - rejected - self.margin) / self.temperature

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link, outcome
 from posttrain_jax.recipes.preference import pair
 from posttrain_jax.recipes.reward_model import scored
@@ -41,7 +41,7 @@ class GatedBradleyTerry:
         """Every pair counts alike; one with an empty completion does not count."""
         return pair.credit(self, groups, None)
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         if policy.gates is None or policy.gates.shape[-1] != policy.tokens.shape[-1]:
             raise ValueError("GatedBradleyTerry wants a gate as wide as the head: build the model with gates=size.")

@@ -11,7 +11,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import embedding, link
 from posttrain_jax.recipes.preference import pair
 from posttrain_jax.recipes.reward_model import scored
@@ -43,7 +43,7 @@ class GeneralPreference:
         return pair.credit(self, groups, None)
 
     def preference(
-        self, policy: types.Scores, first: Float[Array, "P d"], second: Float[Array, "P d"]
+        self, policy: scoring.Scores, first: Float[Array, "P d"], second: Float[Array, "P d"]
     ) -> Float[Array, "P"]:
         """s(first > second); divided by tau, the log-odds."""
         if self.normalise:
@@ -51,7 +51,7 @@ class GeneralPreference:
         scales = None if policy.gates is None else embedding.scales_of(policy.gates, width=self.width)
         return embedding.preference(first, second, scales)
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         scores = self.preference(policy, *scored.pair(policy, batch))
         losses = link.logistic((scores - self.margin) / self.temperature)

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link
 from posttrain_jax.recipes.reward_model import scored
 
@@ -44,7 +44,7 @@ class GradedBradleyTerry:
         """Every pair counts alike; one with an empty completion, or a grade that is NaN, does not count."""
         return scored.graded(self, groups, columns), memory
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         chosen, rejected = scored.pair(policy, batch)
         margins = self.margin_coef * batch.extra["grade_gaps"][:, None]

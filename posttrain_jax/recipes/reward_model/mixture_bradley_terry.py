@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link, mixture
 from posttrain_jax.recipes.preference import column, pair
 from posttrain_jax.recipes.reward_model import scored
@@ -62,7 +62,7 @@ class MixtureBradleyTerry:
         after = {"minds": jnp.where(over, told, minds), "evidence": jnp.where(over, 0, evidence), "step": step}
         return dataclasses.replace(batch, extra={"minds": minds[people]}), after
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         chosen, rejected = scored.pair(policy, batch)
         minds = jax.lax.stop_gradient(batch.extra["minds"])

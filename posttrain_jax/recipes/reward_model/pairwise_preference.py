@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link
 from posttrain_jax.recipes.preference import pair
 from posttrain_jax.recipes.reward_model import scored
@@ -35,7 +35,7 @@ class PairwisePreference:
         """Every pair counts alike; one with an empty text does not count."""
         return pair.credit(self, groups, None)
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         first, second = pair.split(scored.singles(self, policy, batch.completion_mask))
         losses = sum(link.logistic(x, label_noise=self.label_noise) for x in (first, -second)) / 2

@@ -11,7 +11,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import ranking
 from posttrain_jax.recipes.reward_model import scored
 
@@ -40,7 +40,7 @@ class PlackettLuce:
         mask = groups.completion_mask
         return types.PreferenceBatch(completion_mask=mask, pair_weights=ranking.row_weights(mask))
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         rewards = scored.singles(self, policy, batch.completion_mask)
         present = jnp.any(batch.completion_mask, axis=-1)

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import outcome, weight
 from posttrain_jax.recipes.preference import column
 
@@ -43,7 +43,7 @@ class ProcessReward:
         weights, extra = self.average(mask & ~jnp.isnan(labels)), {"step_labels": jnp.nan_to_num(labels)}
         return types.LikelihoodBatch(mask, weights, extra=extra), memory
 
-    def loss(self, policy: types.Scores, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.LikelihoodBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         if policy.tokens.shape[-1] != 1:
             raise ValueError(f"a step has one label, and the head says {policy.tokens.shape[-1]} numbers: size=1.")

@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import outcome, weight
 from posttrain_jax.recipes.preference import column
 from posttrain_jax.recipes.preference import pair as pairing
 
 
-def singles(recipe: Any, policy: types.Scores, mask: Bool[Array, "P G T"]) -> Float[Array, "P G"]:
+def singles(recipe: Any, policy: scoring.Scores, mask: Bool[Array, "P G T"]) -> Float[Array, "P G"]:
     """The one number said of each completion.
 
     Raises:
@@ -25,7 +25,7 @@ def singles(recipe: Any, policy: types.Scores, mask: Bool[Array, "P G T"]) -> Fl
     return outcome.at_end(policy.tokens, mask)[..., 0]
 
 
-def pair(policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, "P d"], Float[Array, "P d"]]:
+def pair(policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, "P d"], Float[Array, "P d"]]:
     """All that is said of chosen and of rejected."""
     scores = outcome.at_end(policy.tokens, batch.completion_mask)
     return scores[:, 0], scores[:, 1]

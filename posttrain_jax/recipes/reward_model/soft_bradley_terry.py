@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import link
 from posttrain_jax.recipes.preference import column, pair
 from posttrain_jax.recipes.reward_model import scored
@@ -44,7 +44,7 @@ class SoftBradleyTerry:
         batch, agreement = pair.credit(self, groups, None), column.take(self, columns, "agreement")
         return dataclasses.replace(batch, extra={"agreement": agreement}), memory
 
-    def loss(self, policy: types.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
+    def loss(self, policy: scoring.Scores, batch: types.PreferenceBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         first, second = scored.pair(policy, batch)
         gaps = (first - second) / self.temperature

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import posttrain_jax as pt
-from posttrain_jax import types
+from posttrain_jax import scoring, types
 from posttrain_jax.losses import mixture, weight
 
 LOOKUP = types.Lookup(lambda *_: None, lambda *_: None, jax.random.key(0))
@@ -29,7 +29,7 @@ def given(scores, *, gates=None, empty=()):
         group_ids=jnp.arange(rows),
     )
     tokens = jnp.where(mask[..., None], jnp.stack([jnp.full_like(scores, 9.0), scores], axis=2), 0)
-    return groups, types.Scores(tokens, gates)
+    return groups, scoring.Scores(tokens, gates)
 
 
 def loss_of(recipe, scores, *, columns=None, gates=None, empty=()):
@@ -191,7 +191,7 @@ def test_steps_are_judged_where_they_end():
     ):
         recipe = pt.ProcessReward(average=average)
         batch, _ = recipe.credit(groups, {"step_labels": labels}, LOOKUP, ())
-        loss, metrics = recipe.loss(types.Scores(tokens), batch)
+        loss, metrics = recipe.loss(scoring.Scores(tokens), batch)
         assert float(loss) == pytest.approx(float(expected), abs=1e-6)
         np.testing.assert_array_equal(metrics["step_accuracy"], [[1, 0]])
         np.testing.assert_array_equal(metrics["steps"], [[2, 1]])
