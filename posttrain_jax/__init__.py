@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.disco import DisCO
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.dr_irl import DRIRL
+    from posttrain_jax.recipes.policy.dro import DRO
     from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
     from posttrain_jax.recipes.policy.gcpo import GCPO
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.gpg import GPG
     from posttrain_jax.recipes.policy.grao import GRAO
     from posttrain_jax.recipes.policy.grpo import GRPO
+    from posttrain_jax.recipes.policy.grpo_care import GRPOCARE
     from posttrain_jax.recipes.policy.grpo_d import GRPOD
     from posttrain_jax.recipes.policy.grpo_lead import GRPOLEAD
     from posttrain_jax.recipes.policy.gspo import GSPO
@@ -156,6 +158,8 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "DRO": "recipes.policy.dro",
+    "GRPOCARE": "recipes.policy.grpo_care",
     "Handover": "recipes.policy.handover",
     "GCPO": "recipes.policy.gcpo",
     "OTC": "recipes.policy.otc",
@@ -312,6 +316,7 @@ __all__ = [
     "DPO",
     "DPOP",
     "DRIRL",
+    "DRO",
     "EXO",
     "FDPO",
     "GCPO",
@@ -322,6 +327,7 @@ __all__ = [
     "GPG",
     "GRAO",
     "GRPO",
+    "GRPOCARE",
     "GRPOD",
     "GRPOLEAD",
     "GSPO",

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-from posttrain_jax.data import batch, fields, source
+from posttrain_jax.data import batch, column, fields, source
 from posttrain_jax.data import encode as encoding
 
 
@@ -33,6 +33,8 @@ class PromptBatch:
     """False on rows that only fill up the last batch of a pass."""
     rows: Sequence[PromptRow]
     """As many as `row_mask` has True."""
+    columns: Mapping[str, Float[np.ndarray, "P ..."]] = dataclasses.field(default_factory=dict)
+    """What the data say of each prompt for the recipe (`attach`); 0 on filling rows."""
 
 
 def encode(
@@ -67,6 +69,18 @@ def encode(
     return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
 
 
+def attach(rows: Sequence[PromptRow], name: str, values: Sequence[Float[np.ndarray, "*_"]]) -> list[PromptRow]:
+    """The rows with one more column, which the recipe finds beside the rewards' by its name.
+
+    Args:
+        rows: encoded.
+        name: of the column; no reward's.
+        values: one for each row, all of one shape: a number, or token ids (`column.prompt`: a gold answer).
+    """
+    tokens = column.attach([row.tokens for row in rows], name, values)
+    return [dataclasses.replace(row, tokens=own) for row, own in zip(rows, tokens, strict=True)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Pad:
     """Collates prompt rows: the smallest of `lengths` that holds every prompt of the global batch."""
@@ -80,6 +94,7 @@ class Pad:
         buckets = [batch.Bucket(length, 0) for length in self.lengths]
         tokens = [row.tokens for row in rows]
         groups = batch.Pad(buckets, self.pad_id, group_size=0)(tokens, own)
+        present, here = groups.group_ids >= 0, list(rows[own])
         return PromptBatch(
-            groups.prompts, groups.prompt_lengths, groups.group_ids, groups.group_ids >= 0, list(rows[own])
+            groups.prompts, groups.prompt_lengths, groups.group_ids, present, here, columns=groups.columns
         )

@@ -1,6 +1,6 @@
 """What a step learns from: prompts -> rollout -> rewards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,8 +21,8 @@ class Rewards(NamedTuple):
     """Of a rollout, on the devices; NaN where there is none."""
 
     total: Float[Array, "P G"]
-    columns: dict[str, Float[Array, "P G"]]
-    """Each reward by itself."""
+    columns: dict[str, Float[Array, "P ..."]]
+    """Each reward by itself [P, G], and the columns of the data."""
 
 
 class Experience(NamedTuple):
@@ -74,10 +74,16 @@ class Collector:
             samples = text.decode(prompts, here, self._words, self._stop_ids)
             scores = self._rewards.score(samples)
             rewards, values = self._told(rollout, scores)
+            rewards = rewards._replace(columns=self._beside(rewards.columns, prompts.columns))
         return Experience(rollout, rewards, values, scores.report, text.shown(samples, scores))
 
     def _put(self, x: np.ndarray) -> Array:
         return rows.to_devices(self._model.row_sharding, x)
+
+    def _beside(self, rewards: dict[str, Array], columns: Mapping[str, np.ndarray]) -> dict[str, Array]:
+        if both := set(rewards) & set(columns):
+            raise ValueError(f"{sorted(both)} name both a reward and a column of the data: rename one.")
+        return rewards | {name: self._put(x) for name, x in columns.items()}
 
     def _told(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Rewards, dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
