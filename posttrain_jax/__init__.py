@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.apo import APO
+    from posttrain_jax.recipes.policy.adaptive_entropy import AdaptiveEntropy
+    from posttrain_jax.recipes.policy.adaptive_kl import AdaptiveKL
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
@@ -276,6 +278,8 @@ _MODULE_OF = {
     "PassAtK": "recipes.policy.pass_at_k",
     "REDWeight": "recipes.policy.red_weight",
     "OPMD": "recipes.policy.opmd",
+    "AdaptiveEntropy": "recipes.policy.adaptive_entropy",
+    "AdaptiveKL": "recipes.policy.adaptive_kl",
     "AsymRE": "recipes.policy.asym_re",
     "REC": "recipes.policy.rec",
     "TOPR": "recipes.policy.topr",
@@ -371,6 +375,8 @@ __all__ = [
     "WPO",
     "AOTPaired",
     "AOTUnpaired",
+    "AdaptiveEntropy",
+    "AdaptiveKL",
     "AlignDistil",
     "AllPairs",
     "AlphaPO",

@@ -33,14 +33,14 @@ def drift_k3(log_ratios: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.expm1(held) - held
 
 
-def squared_excess(x: Float[Array, ""], *, limit: float, beta: float) -> Float[Array, ""]:
-    """The penalty (beta / 2) max(x - limit, 0)^2.
+def squared_excess(x: Float[Array, ""], *, limit: float, coef: float) -> Float[Array, ""]:
+    """The penalty (coef / 2) max(x - limit, 0)^2.
 
     Source: Li et al. 2025 (DisCO, arXiv:2505.12366), as in the authors' code; the paper's penalty has no 1/2.
     """
-    return beta / 2 * jnp.maximum(x - limit, 0) ** 2
+    return coef / 2 * jnp.maximum(x - limit, 0) ** 2
 
 
-def pressure(x: Float[Array, ""], *, limit: float, beta: float) -> Float[Array, ""]:
-    """The derivative of `squared_excess`, beta max(x - limit, 0), itself without a gradient."""
-    return jax.lax.stop_gradient(beta * jnp.maximum(x - limit, 0))
+def pressure(x: Float[Array, ""], *, limit: float, coef: float) -> Float[Array, ""]:
+    """The derivative of `squared_excess`, coef max(x - limit, 0), itself without a gradient."""
+    return jax.lax.stop_gradient(coef * jnp.maximum(x - limit, 0))

@@ -71,9 +71,9 @@ def relative_brevity(
 
 
 def unlikely(
-    rewards: Float[Array, "P G"], scores: Float[Array, "P G"], group_ids: Int[Array, "P"], *, beta: float
+    rewards: Float[Array, "P G"], scores: Float[Array, "P G"], group_ids: Int[Array, "P"], *, coef: float
 ) -> Float[Array, "P G"]:
-    """Rewards that fall with the likelihood of the completion in its group: r_i (1 - beta a_i / G).
+    """Rewards that fall with the likelihood of the completion in its group: r_i (1 - coef a_i / G).
 
     a_i counts the completions of the group that are less likely, from 0, right and wrong ones alike. G counts the
     group. The least likely completion keeps its reward, a reward of 0 stays 0, and NaN stays NaN and out of the order.
@@ -82,13 +82,13 @@ def unlikely(
         rewards: not negative, NaN where scoring failed.
         scores: mean log-probability of each completion when it was sampled.
         group_ids: equal on the rows of one group.
-        beta: how much of its reward the likeliest of a large group loses.
+        coef: how much of its reward the likeliest of a large group loses.
 
     Source: He et al. 2025 (arXiv:2506.02355), ranked by means over tokens as in the authors' code.
     """
     scored = ~jnp.isnan(rewards)
     sizes = group.total(scored.astype(rewards.dtype), group_ids)[:, None]
-    return rewards * (1 - beta * group.rank(scores, scored, group_ids) / jnp.maximum(sizes, 1))
+    return rewards * (1 - coef * group.rank(scores, scored, group_ids) / jnp.maximum(sizes, 1))
 
 
 @dataclasses.dataclass(frozen=True)

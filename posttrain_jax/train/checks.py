@@ -4,7 +4,7 @@ import math
 import pathlib
 import shutil
 import tempfile
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -163,10 +163,36 @@ def rewards(values: Float[Array, "P G"]) -> None:
         )
 
 
-def advantages(values: Float[Array, "P G T"], group_size: int) -> None:
+def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> None:
     """Some token of the first batch is to be made likelier or less likely."""
-    if not bool(jnp.any(values != 0)):
-        raise ValueError(
-            f"all advantages of the first batch are 0 with a group_size of {group_size}, from which nothing can be"
-            " learned: compare at least two completions of a prompt, or use more prompts."
-        )
+    if bool(jnp.any(values != 0)):
+        return
+    said = f"all advantages of the first batch are 0 with a group_size of {values.shape[1]}"
+    if cut := int(jnp.sum(truncated)):
+        said += f", and {cut} of {truncated.size} completions were cut at max_new_tokens, which a recipe may leave out"
+    raise ValueError(
+        f"{said}, from which nothing can be learned: compare at least two completions of a prompt, use more prompts"
+        + (", or allow more new tokens." if cut else ".")
+    )
+
+
+@runtime_checkable
+class Numbering(Protocol):
+    """A recipe that remembers every prompt of the data by the number of its row."""
+
+    @property
+    def prompts(self) -> int:
+        """How many it can remember."""
+        ...
+
+
+def numbered(recipe: Any, group_ids: Int[np.ndarray, "P"]) -> None:
+    """A recipe that remembers prompts by their number has room for these."""
+    if not isinstance(recipe, Numbering):
+        return
+    with process.as_one():
+        if int(group_ids.max(initial=-1)) >= recipe.prompts:
+            raise ValueError(
+                f"{type(recipe).__name__} remembers {recipe.prompts} prompts and the data hold row {group_ids.max()}:"
+                " set its `prompts` to the number of rows of the data (of the file, rows that were left out included)."
+            )

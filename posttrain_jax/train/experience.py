@@ -14,7 +14,7 @@ from posttrain_jax.data import iterate
 from posttrain_jax.models import actor_critic, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate
-from posttrain_jax.train import capacity, metrics, rows, summary, text
+from posttrain_jax.train import capacity, checks, metrics, rows, summary, text
 
 
 class Rewards(NamedTuple):
@@ -50,10 +50,11 @@ class Collector:
         words: tokenizer.Tokenizer,
         rewards: pool.RewardPool,
         data: iterate.Data,
+        recipe: object,
     ):
         """Args: `rollout.generate.make_generate`, the ids that end a completion, and what `online.Online` holds."""
         self._model, self._words, self._rewards, self._data = model, words, rewards, data
-        self._stop_ids, self._notices = stop_ids, summary.Notices()
+        self._stop_ids, self._notices, self._recipe = stop_ids, summary.Notices(), recipe
         self._generate = capacity.checked("sampling", sampler)
         self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
 
@@ -67,6 +68,7 @@ class Collector:
         """
         with clock.phase("rollout"):
             prompts = next(self._data)
+            checks.numbered(self._recipe, prompts.group_ids)
             asked = map(self._put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
             rollout = self._generate(params, *asked, key)
             here = rows.to_host(rollout)

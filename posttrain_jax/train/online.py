@@ -127,7 +127,13 @@ class _Stages:
         self._parts, self._frozen, self._compared = parts, frozen, compared
         sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))
         self._collector = experience.Collector(
-            model, sampler, parts.sampling.stop_ids, words=parts.tokenizer, rewards=parts.rewards, data=parts.data
+            model,
+            sampler,
+            parts.sampling.stop_ids,
+            words=parts.tokenizer,
+            rewards=parts.rewards,
+            data=parts.data,
+            recipe=parts.recipe,
         )
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)
@@ -196,7 +202,7 @@ class _Stages:
         if self._parts.refuse_equal_rewards:
             checks.rewards(rewards.total)
         if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):
-            checks.advantages(batch.advantages, self._parts.group_size)
+            checks.advantages(batch.advantages, rollout.truncated)
         if self._parts.recipe.needs_ref and start is not None:
             policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (self._whole(state), start))
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)

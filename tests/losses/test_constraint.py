@@ -14,10 +14,10 @@ def test_worked_penalty():
         return masked.mean(constraint.drift_k1(log_ratios), fx.MASK)
 
     def penalty(log_ratios):
-        return constraint.squared_excess(drift(log_ratios), limit=1e-4, beta=1e3)
+        return constraint.squared_excess(drift(log_ratios), limit=1e-4, coef=1e3)
 
     def linear(log_ratios):
-        return constraint.pressure(drift(log_ratios), limit=1e-4, beta=1e3) * drift(log_ratios)
+        return constraint.pressure(drift(log_ratios), limit=1e-4, coef=1e3) * drift(log_ratios)
 
     at = jnp.where(fx.MASK, -0.01, 0)
     np.testing.assert_allclose(penalty(at), 0.049005, rtol=1e-5)
@@ -26,8 +26,8 @@ def test_worked_penalty():
 
 
 def test_within_the_limit_nothing_presses():
-    value, gradient = jax.value_and_grad(lambda x: constraint.squared_excess(x, limit=0.1, beta=5.0))(jnp.float32(0.1))
-    assert value == gradient == constraint.pressure(jnp.float32(0.05), limit=0.1, beta=5.0) == 0
+    value, gradient = jax.value_and_grad(lambda x: constraint.squared_excess(x, limit=0.1, coef=5.0))(jnp.float32(0.1))
+    assert value == gradient == constraint.pressure(jnp.float32(0.05), limit=0.1, coef=5.0) == 0
 
 
 def test_drifts_have_the_divergence_from_the_old_policy_and_its_gradient_on_average():

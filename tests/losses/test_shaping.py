@@ -24,7 +24,7 @@ def test_meaningless_buffers_are_refused(buffer):
 
 def test_worked_rewards_of_the_unlikely():
     rewards, scores = jnp.array([[1.0, 0.0, 1.0, 1.0]]), jnp.array([[-0.5, -0.9, -1.4, -0.7]])
-    got = shaping.unlikely(rewards, scores, jnp.array([0]), beta=0.25)
+    got = shaping.unlikely(rewards, scores, jnp.array([0]), coef=0.25)
     np.testing.assert_allclose(got, [[0.8125, 0, 1, 0.875]], rtol=1e-6)
     np.testing.assert_allclose(
         advantage.group_zscore(got, jnp.array([0]))[0], [0.309305, -1.477788, 0.721711, 0.446773], atol=3e-6
@@ -33,7 +33,7 @@ def test_worked_rewards_of_the_unlikely():
 
 def test_failed_rewards_have_no_place_in_the_order():
     rewards, scores = jnp.array([[1.0, jnp.nan, 1.0]]), jnp.array([[-0.5, -0.7, -0.9]])
-    got = shaping.unlikely(rewards, scores, jnp.array([0]), beta=0.5)
+    got = shaping.unlikely(rewards, scores, jnp.array([0]), coef=0.5)
     np.testing.assert_allclose(got, [[0.75, jnp.nan, 1]], rtol=1e-6)
 
 

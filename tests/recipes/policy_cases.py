@@ -5,6 +5,7 @@ import cases
 import posttrain_jax as pt
 from posttrain_jax.losses import (
     constraint,
+    controller,
     difficulty,
     limit,
     maxmin,
@@ -67,6 +68,12 @@ CASES = {
     "pass_at_k": cases.Case(pt.PassAtK(), cases.once),
     "red_weight": cases.Case(pt.REDWeight(), cases.online),
     "opmd": cases.Case(pt.OPMD(), cases.online),
+    "adaptive_kl": cases.Case(
+        pt.AdaptiveKL(pt.GRPO(kl_coef=0.0), 0.1, controller.Proportional(target=1.0)), cases.looking
+    ),
+    "adaptive_entropy": cases.Case(
+        pt.AdaptiveEntropy(pt.GRPO(kl_coef=0.0), target=100.0, start=0.1), cases.looking, flat_groups_rest=False
+    ),
     "asym_re": cases.Case(pt.AsymRE(), cases.online, flat_groups_rest=False),
     "rec_ring": cases.Case(pt.REC(trust.Ring()), cases.online),
     "rec": cases.Case(pt.REC(power=1.0), cases.online),

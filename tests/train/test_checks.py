@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from posttrain_jax import types
+from posttrain_jax.recipes.policy.dcpo import DCPO
+from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.train import checks
 
 MASK = jnp.ones((2, 2, 3), bool).at[1, 1].set(False)
@@ -48,6 +50,16 @@ def test_rewards_must_be_finite_and_differ():
 
 
 def test_advantages_that_are_all_zero_are_refused():
-    checks.advantages(jnp.zeros((2, 2, 3)).at[1, 0, 2].set(-0.5), 2)
+    whole = jnp.zeros((2, 1), bool)
+    checks.advantages(jnp.zeros((2, 2, 3)).at[1, 0, 2].set(-0.5), jnp.ones((2, 2), bool))
     with pytest.raises(ValueError, match=r"all advantages of the first batch are 0 with a group_size of 1"):
-        checks.advantages(jnp.zeros((2, 1, 3)), 1)
+        checks.advantages(jnp.zeros((2, 1, 3)), whole)
+    with pytest.raises(ValueError, match=r"1 of 2 completions were cut at max_new_tokens.*allow more new tokens"):
+        checks.advantages(jnp.zeros((2, 1, 3)), whole.at[0].set(True))
+
+
+def test_prompts_that_a_recipe_cannot_remember_are_refused():
+    checks.numbered(DCPO(prompts=4), np.asarray([3, 0, -1]))
+    checks.numbered(GRPO(), np.asarray([3]))
+    with pytest.raises(ValueError, match="DCPO remembers 4 prompts and the data hold row 4: set its `prompts`"):
+        checks.numbered(DCPO(prompts=4), np.asarray([3, 4, 0]))

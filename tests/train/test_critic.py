@@ -10,7 +10,10 @@ import pytest
 
 from posttrain_jax import types
 from posttrain_jax.data import encode, fields, iterate, prompts
+from posttrain_jax.losses import controller
 from posttrain_jax.models import actor_critic, scalar_model, vocabulary
+from posttrain_jax.recipes.policy.adaptive_entropy import AdaptiveEntropy
+from posttrain_jax.recipes.policy.adaptive_kl import AdaptiveKL
 from posttrain_jax.recipes.policy.ppo import PPO
 from posttrain_jax.recipes.policy.value_pretraining import ValuePretraining
 from posttrain_jax.rewards import combine, pool
@@ -102,15 +105,23 @@ def test_a_critic_learns_the_values_of_a_policy_that_stands_still_and_then_both_
     assert lines[-1]["reward"] > lines[0]["reward"] + 0.5
 
 
-def test_a_resumed_run_of_policy_and_critic_is_the_same_bit_for_bit(tmp_path, small):
+def test_a_resumed_run_of_policy_critic_and_coefficients_is_the_same_bit_for_bit(tmp_path, small):
     model, start = small
-    recipe = PPO(kl_coef=0.1)
+    recipe = AdaptiveKL(PPO(kl_coef=0.0), 0.1, controller.Proportional(target=1.0))
+    recipe = AdaptiveEntropy(recipe, target=2.0, start=0.01)
     own = lambda: dataclasses.replace(parts(model, recipe, BOTH), updates_per_rollout=2)  # noqa: E731
     whole = online.run_online(own(), run.Plan(tmp_path / "whole", steps=3), start)
     online.run_online(own(), run.Plan(tmp_path / "parts", steps=1), start)
     again = online.run_online(own(), run.Plan(tmp_path / "parts", steps=3), start)
-    for one, two in zip(*(jax.tree.leaves((x.params, x.opt_state)) for x in (whole, again)), strict=True):
+    for one, two in zip(*(jax.tree.leaves((x.params, x.opt_state, x.memory)) for x in (whole, again)), strict=True):
         np.testing.assert_array_equal(one, two)
+    entropy_coef, (kl_coef, _) = again.memory
+    assert float(kl_coef) == pytest.approx(0.1 * 0.98**3, rel=0.1)
+    assert float(kl_coef) != pytest.approx(0.1, rel=1e-3)
+    assert 0.005 <= float(entropy_coef) <= 0.025
+    lines = metrics.read(tmp_path / "parts" / "metrics.jsonl")
+    assert lines[0]["kl_coef"] == pytest.approx(0.1)
+    assert lines[1]["kl_coef"] != lines[0]["kl_coef"]
 
 
 def test_a_policy_without_a_critic_is_refused(tmp_path, small):

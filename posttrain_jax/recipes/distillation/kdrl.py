@@ -8,12 +8,13 @@ gradient is that of GRPO with advantages A_i + beta c_i log(teacher / pi), added
 the teacher, token by token. c_i says which completions are distilled: all, or those that the rewards ask for.
 
 Differs from the paper: reconstructed from two independent implementations that agree; tokens that are not distilled
-stay in n. The squares have the divergence's gradient for tokens of the present policy: take one update per rollout.
+stay in n, and the squares are times r, held still, so that further updates on a rollout keep the divergence's gradient.
 """
 
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -30,13 +31,15 @@ class KDRL:
     """beta of each step."""
     distilled: guidance.Choice = guidance.everything
     """c: `guidance.everything`, `failures` (KDRL-Masking), `failed_groups`."""
-    clip: float = 0.2
-    """Clip range (epsilon)."""
+    clip_low: float = 0.2
+    """Lower clip range (epsilon)."""
+    clip_high: float = 0.2
+    """Upper clip range (epsilon)."""
     eps: float = 1e-6
     """Added to the standard deviation."""
 
     def __post_init__(self):
-        surrogate.check_range(low=self.clip, high=self.clip)
+        surrogate.check_range(low=self.clip_low, high=self.clip_high)
 
     @property
     def needs_ref(self) -> bool:
@@ -69,8 +72,8 @@ class KDRL:
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         log_ratios = ratio.token(policy.logps, batch.old_logps)
-        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip, high=self.clip)
+        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip_low, high=self.clip_high)
         distances = divergence.k2_loss(policy.logps, batch.extra["teacher_logps"])
-        losses += batch.extra["coefficients"] * distances
+        losses += batch.extra["coefficients"] * jax.lax.stop_gradient(ratio.exp(log_ratios)) * distances
         metrics = {"ratio": ratio.exp(log_ratios), "teacher_k2": distances, "entropy": policy.entropy}
         return jnp.sum(batch.token_weights * losses), metrics

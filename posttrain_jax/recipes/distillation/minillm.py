@@ -6,9 +6,9 @@
 
 A token's own divergence is exact, what it leads to is a reward. With sums for means, without whitening and clipping,
 both together have exactly the gradient of KL(pi || teacher) of completions. w is for tokens drawn from the mixture of
-student and teacher (`sampler` then holds the student's own log-probabilities); `run_online` samples from the student.
-Differs from the authors' code: A leaves out the token's own reward, as in the paper, and the likelihood of pre-training
-text that they add is a batch of its own, of `SFT`.
+student and teacher (`sampler` then holds the student's own); `run_online` samples from the student. It weighs the
+second term alone, as in the authors' code: the first is exact whichever token was drawn. Differs from that code: A
+leaves out the token's own reward, as in the paper; the likelihood of pre-training text is a batch of its own (`SFT`).
 """
 
 import dataclasses
@@ -27,8 +27,10 @@ from posttrain_jax.recipes import asked
 class MiniLLM:
     """Exact reverse KL of the next token, and a clipped policy gradient for that of the tokens behind it."""
 
-    clip: float = 0.2
-    """Clip range of the weighted ratio (epsilon)."""
+    clip_low: float = 0.2
+    """Lower clip range of the weighted ratio (epsilon)."""
+    clip_high: float = 0.2
+    """Upper clip range of the weighted ratio (epsilon)."""
     scale: float = 0.5
     """What the log-ratios of teacher to student are divided by."""
     limit: float = 100.0
@@ -37,17 +39,17 @@ class MiniLLM:
     """Of the teacher in the mixture that was sampled from (a); the paper mixes 0.2 in."""
 
     def __post_init__(self):
-        surrogate.check_range(low=self.clip, high=self.clip)
+        surrogate.check_range(low=self.clip_low, high=self.clip_high)
         if not (self.scale > 0 and self.limit > 0 and 0 <= self.teacher_share < 1):
             raise ValueError(f"{self}: scale and limit must be above 0, and teacher_share in [0, 1).")
 
     @property
     def needs_ref(self) -> bool:
-        """Never: the teacher is a model of its own."""
+        """Never."""
         return False
 
     def init_memory(self) -> tuple[()]:
-        """Nothing is remembered."""
+        """Nothing."""
         return ()
 
     def comparisons(self, batch: types.PolicyBatch) -> Mapping[str, comparison.Comparison]:
@@ -58,9 +60,8 @@ class MiniLLM:
         self, rollout: types.Rollout, rewards: Float[Array, "P G"], columns: Any, lookup: types.Lookup, memory: PyTree
     ) -> tuple[types.PolicyBatch, PyTree]:
         """The teacher's rewards; of those given only which are NaN is looked at: such completions do not count."""
-        groups, student = rollout.groups, rollout.sampler.logps
-        counted = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
-        gaps = asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps - student
+        groups, counted = rollout.groups, rollout.groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
+        gaps = asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps - rollout.sampler.logps
         behind = returns.following_mean(jnp.clip(gaps / self.scale, -self.limit, self.limit), counted)
         corrections = -generator.log_mixture(gaps, self.teacher_share)
         return types.PolicyBatch(
@@ -73,8 +74,7 @@ class MiniLLM:
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         log_ratios = ratio.token(policy.logps, batch.old_logps) + batch.extra["log_weights"]
-        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip, high=self.clip)
-        cut = surrogate.clip_fraction(log_ratios, batch.advantages, low=self.clip, high=self.clip)
-        distances = policy.divergences["teacher"]
-        metrics = {"teacher_divergence": distances, "clip_fraction": cut, "entropy": policy.entropy}
-        return (batch.token_weights * (distances + losses)).sum(), metrics
+        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip_low, high=self.clip_high)
+        cut = surrogate.clip_fraction(log_ratios, batch.advantages, low=self.clip_low, high=self.clip_high)
+        metrics = {"clip_fraction": cut, "entropy": policy.entropy, "teacher_divergence": policy.divergences["teacher"]}
+        return (batch.token_weights * (policy.divergences["teacher"] + losses)).sum(), metrics

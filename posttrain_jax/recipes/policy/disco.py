@@ -1,6 +1,6 @@
 """Discriminative constrained optimization (Li et al. 2025, arXiv:2505.12366).
 
-    L = -(1/Q) sum_q [ mean_good(s_i) - tau log mean_bad exp(s_j / tau) ] + (beta / 2) max(c - limit, 0)^2
+    L = -(1/Q) sum_q [ mean_good(s_i) - tau log mean_bad exp(s_j / tau) ] + (drift_coef / 2) max(c - limit, 0)^2
     s_i = (1/n_i) sum_t log pi(y_it), or the mean of pi / pi_old;   c = mean over the batch's tokens of log pi_old / pi
 
 Over the Q groups q with a reward; groups with only good or only bad completions add 0. The gradient is exactly that of
@@ -32,7 +32,7 @@ class DisCO:
     """By token, the divergence from the policy that sampled."""
     limit: float = 1e-4
     """Its largest mean without a penalty, in nats (delta)."""
-    beta: float = 1e3
+    drift_coef: float = 1e3
     """Weight of the penalty; 0 has none."""
     above: float = 0.5
     """Completions with a reward above this are good."""
@@ -40,8 +40,10 @@ class DisCO:
     """Each update looks at the policy as it is then."""
 
     def __post_init__(self):
-        if not (self.tau > 0 and self.beta >= 0):
-            raise ValueError(f"tau={self.tau} must be above 0 (or it spares the worst), beta={self.beta} 0 or more.")
+        if not (self.tau > 0 and self.drift_coef >= 0):
+            raise ValueError(
+                f"tau={self.tau} must be above 0 (or it spares the worst), drift_coef={self.drift_coef} 0 or more."
+            )
 
     @property
     def needs_ref(self) -> bool:
@@ -63,7 +65,7 @@ class DisCO:
         advantages = advantage.contrast(scores, rewards, groups.group_ids, tau=self.tau, above=self.above)
         prompts = jnp.maximum(group.count(jnp.any(scored, axis=1), groups.group_ids), 1)
         drift = masked.mean(self.drift(policy - old), counted)
-        push = constraint.pressure(drift, limit=self.limit, beta=self.beta) * weight.token_mean(counted)
+        push = constraint.pressure(drift, limit=self.limit, coef=self.drift_coef) * weight.token_mean(counted)
         batch = types.PolicyBatch(
             completion_mask=groups.completion_mask,
             advantages=advantage.per_token(advantages, counted),

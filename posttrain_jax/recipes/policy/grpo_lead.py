@@ -8,8 +8,7 @@
 Groups without a correct completion, or whose rewards are all exactly 1, do not count. Hard prompts push harder up, easy
 ones harder down, so the expected gradient is not that of any fixed reward.
 
-Differs from the authors' code: the length term is always on (the code drops it where the three shortest completions of
-a group average 4000 tokens or fewer).
+Differs from the authors' code, which drops the length term where a group's three shortest average 4000 tokens or fewer.
 """
 
 import dataclasses
@@ -35,15 +34,17 @@ class GRPOLEAD:
     """Sharpness between them (k)."""
     middle: float = 0.75
     """Success rate halfway between them (rho_0)."""
-    clip: float = 0.2
-    """Clip range (epsilon)."""
+    clip_low: float = 0.2
+    """Lower clip range (epsilon)."""
+    clip_high: float = 0.2
+    """Upper clip range (epsilon)."""
     entropy_coef: float = 0.001
     """Weight of the entropy bonus."""
     above: float = 0.5
     """Completions with a reward above this are correct."""
 
     def __post_init__(self):
-        surrogate.check_range(low=self.clip, high=self.clip)
+        surrogate.check_range(low=self.clip_low, high=self.clip_high)
 
     @property
     def needs_ref(self) -> bool:
@@ -73,7 +74,7 @@ class GRPOLEAD:
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""
         log_ratios = ratio.token(policy.logps, batch.old_logps)
-        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip, high=self.clip)
-        cut = surrogate.clip_fraction(log_ratios, batch.advantages, low=self.clip, high=self.clip)
+        losses = surrogate.clipped(log_ratios, batch.advantages, low=self.clip_low, high=self.clip_high)
+        cut = surrogate.clip_fraction(log_ratios, batch.advantages, low=self.clip_low, high=self.clip_high)
         metrics = {"ratio": ratio.exp(log_ratios), "clip_fraction": cut, "entropy": policy.entropy}
         return jnp.sum(batch.token_weights * (losses - self.entropy_coef * policy.entropy)), metrics

@@ -74,3 +74,27 @@ def test_completions_whose_scoring_failed_do_not_count():
     batch, _ = credit(KDRL(CONSTANT), REWARDS.at[0, 1].set(jnp.nan))
     assert not batch.token_weights[0, 1].any()
     assert not batch.extra["coefficients"][0, 1].any()
+
+
+def test_a_further_update_keeps_the_gradient_of_the_divergence():
+    """Over all tokens of an older policy, the teacher's term has the gradient of KL(policy || teacher)."""
+    table, old, teacher = (jax.random.normal(jax.random.key(seed), (1, 4, 1)) for seed in range(3))
+    log_probs = [jax.nn.log_softmax(x, axis=1) for x in (table, old, teacher)]
+    mask = jnp.ones((1, 4, 1), bool)
+    batch = types.PolicyBatch(
+        completion_mask=mask,
+        advantages=jnp.zeros(mask.shape),
+        token_weights=jnp.exp(log_probs[1]),
+        old_logps=log_probs[1],
+        extra={"teacher_logps": log_probs[2], "coefficients": jnp.ones(mask.shape)},
+    )
+
+    def loss(table):
+        logps = jax.nn.log_softmax(table, axis=1)
+        return KDRL().loss(types.TokenStats(logps, jnp.zeros(mask.shape)), batch)[0]
+
+    def exact(table):
+        logps = jax.nn.log_softmax(table, axis=1)
+        return jnp.sum(jnp.exp(logps) * (logps - log_probs[2]))
+
+    np.testing.assert_allclose(jax.grad(loss)(table), jax.grad(exact)(table), atol=1e-6)

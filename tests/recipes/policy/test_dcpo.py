@@ -51,6 +51,22 @@ def test_the_bounds_hang_on_the_old_probability():
             assert (gradient.logps[token] != 0) == moves
 
 
+def test_the_lower_bound_counts_where_the_advantage_is_negative():
+    """FX: an old probability of exp(-0.3) bounds the ratio by 1/2 + sqrt(1 - 0.64 / 0.740818) / 2 = 0.684452."""
+    batch, _ = fx.informed(RECIPE)
+    for ratio, moves in ((0.683, False), (0.686, True)):
+        logps = fx.LOGPS.at[0, 2, 0].set(fx.OLD[0, 2, 0] + np.log(ratio))
+        _, gradient = loss(RECIPE, batch, policy=dataclasses.replace(fx.POLICY, logps=logps))
+        assert (gradient.logps[0, 2, 0] != 0) == moves
+
+
+def test_failed_completions_neither_learn_nor_are_remembered():
+    batch, memory = fx.informed(RECIPE, jnp.array([[1.0, 0, jnp.nan, 0]]))
+    np.testing.assert_array_equal(batch.token_weights[0, 2], 0)
+    np.testing.assert_allclose(memory.mean[7], 1 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(memory.count, jnp.zeros(8).at[7].set(1))
+
+
 def test_ratios_beyond_the_cap_rest_where_the_advantage_is_negative():
     batch, _ = fx.informed(RECIPE)
     logps = fx.LOGPS.at[0, 1, 0].set(fx.OLD[0, 1, 0] + np.log(10.5))

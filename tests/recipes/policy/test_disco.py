@@ -12,8 +12,8 @@ from posttrain_jax.losses import constraint, score
 from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.grpo import GRPO
 
-FREE = DisCO(beta=0.0)
-RATIO = DisCO(score.likelihood_ratio, tau=1.0, beta=0.0)
+FREE = DisCO(drift_coef=0.0)
+RATIO = DisCO(score.likelihood_ratio, tau=1.0, drift_coef=0.0)
 
 
 def step(recipe, rewards=fx.REWARDS, old_logps=fx.OLD):
@@ -29,7 +29,7 @@ def objective(recipe, logps):
     s = masked.mean(recipe.scoring(logps, log_ratios), fx.MASK, axis=-1)[0]
     bad = s[1:3].mean() if recipe.tau > 1e5 else recipe.tau * (jax.nn.logsumexp(s[1:3] / recipe.tau) - jnp.log(2.0))
     drift = masked.mean(recipe.drift(log_ratios), fx.MASK)
-    penalty = constraint.squared_excess(drift, limit=recipe.limit, beta=recipe.beta)
+    penalty = constraint.squared_excess(drift, limit=recipe.limit, coef=recipe.drift_coef)
     return (s[0] + s[3]) / 2 - bad - penalty
 
 
@@ -63,10 +63,10 @@ def test_worked_weights_of_the_bad():
     ],
 )
 def test_the_gradient_is_that_of_the_coupled_objective_and_its_penalty(scoring, tau, drift):
-    recipe = DisCO(scoring, tau, drift, limit=-0.5, beta=2.0)
+    recipe = DisCO(scoring, tau, drift, limit=-0.5, drift_coef=2.0)
     expected = -jax.grad(lambda logps: objective(recipe, logps))(fx.LOGPS)
     np.testing.assert_allclose(step(recipe)[1], expected, atol=1e-6)
-    assert np.abs(expected - step(dataclasses.replace(recipe, beta=0.0))[1]).max() > 1e-3
+    assert np.abs(expected - step(dataclasses.replace(recipe, drift_coef=0.0))[1]).max() > 1e-3
 
 
 def test_worked_penalty():
@@ -145,5 +145,5 @@ def test_pairs_follow_the_expected_difference_of_scores():
 def test_meaningless_numbers_are_refused():
     with pytest.raises(ValueError, match="tau"):
         DisCO(tau=0.0)
-    with pytest.raises(ValueError, match="beta"):
-        DisCO(beta=-1.0)
+    with pytest.raises(ValueError, match="drift_coef"):
+        DisCO(drift_coef=-1.0)

@@ -95,7 +95,7 @@ WHITE = [1.054093, -0.843274, -0.843274, 1.054093]
         (BGPO(**EXACT), Z, weight.sequence_mean),
         (GTPO(limit=1e9, entropy_coef=0.0, boost=1.0, **EXACT), [1, 0, 0, 1], weight.sequence_mean),
         (Filtered(PLAIN_GRPO), Z, weight.sequence_mean),
-        (Unlikeliness(beta=0.0, recipe=PLAIN_GRPO), Z, weight.token_mean),
+        (Unlikeliness(rank_coef=0.0, recipe=PLAIN_GRPO), Z, weight.token_mean),
         (ClipCov(PLAIN_GRPO), Z, weight.token_mean),
         (KLCov(recipe=PLAIN_GRPO), Z, weight.token_mean),
         (REDDrop(), CENTERED, weight.token_mean),

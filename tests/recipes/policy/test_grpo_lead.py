@@ -69,4 +69,4 @@ def test_entropy_is_rewarded():
 
 def test_meaningless_numbers_are_refused():
     with pytest.raises(ValueError, match="clip_low"):
-        GRPOLEAD(clip=1.5)
+        GRPOLEAD(clip_low=1.5)

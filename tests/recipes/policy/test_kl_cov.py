@@ -31,6 +31,19 @@ def test_worked_losses():
     np.testing.assert_allclose(gradient - free_gradient, -metrics["held"] / 9, atol=1e-6)  # its log-ratio is -0.2
 
 
+def test_the_policy_as_it_is_says_which_are_held():
+    """FX: the three largest covariances are 0.419753 and twice 0.197531; the old policy's would be others."""
+    held = step(KLCov(share=1 / 3, recipe=PLAIN))[2]["held"]
+    np.testing.assert_array_equal(np.argwhere(held[0]), [[0, 0], [0, 1], [1, 1]])
+
+
+def test_failed_completions_are_not_held():
+    rewards = jnp.array([[jnp.nan, 0.0, 0.0, 1.0]])
+    batch, _ = fx.informed(KLCov(share=1.0, recipe=PLAIN), rewards)
+    np.testing.assert_array_equal(batch.extra["held"], fx.MASK.at[0, 0].set(False))
+    np.testing.assert_allclose(batch.token_weights.sum(), 1, rtol=1e-6)
+
+
 def test_all_tokens_held_is_a_penalty_on_every_token():
     value = step(KLCov(share=1.0, recipe=PLAIN))[0]
     free = step(dataclasses.replace(ONE, kl_coef=0.0))[0]

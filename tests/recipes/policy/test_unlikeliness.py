@@ -25,11 +25,11 @@ def test_worked_advantages():
 
 def test_without_a_preference_it_is_grpo_by_tokens():
     inner = GRPO(kl_coef=0.1)
-    batch = Unlikeliness(beta=0.0).credit(ROLLOUT, fx.REWARDS, fx.REF)
+    batch = Unlikeliness(rank_coef=0.0).credit(ROLLOUT, fx.REWARDS, fx.REF)
     plain = dataclasses.replace(inner.credit(ROLLOUT, fx.REWARDS, fx.REF), token_weights=weight.token_mean(fx.MASK))
     got, expected = (
         jax.value_and_grad(lambda p, r=r, b=b: r.loss(p, dataclasses.replace(b, old_logps=fx.OLD))[0])(fx.POLICY)
-        for r, b in ((Unlikeliness(beta=0.0), batch), (inner, plain))
+        for r, b in ((Unlikeliness(rank_coef=0.0), batch), (inner, plain))
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), got, expected)
 
@@ -41,5 +41,5 @@ def test_groups_of_equal_rewards_leave_before_the_order_could_teach():
 
 
 def test_meaningless_numbers_are_refused():
-    with pytest.raises(ValueError, match="beta="):
-        Unlikeliness(beta=1.5)
+    with pytest.raises(ValueError, match="rank_coef="):
+        Unlikeliness(rank_coef=1.5)
