@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
-    from posttrain_jax.recipes.policy.apo import APO
     from posttrain_jax.recipes.policy.adaptive_entropy import AdaptiveEntropy
     from posttrain_jax.recipes.policy.adaptive_kl import AdaptiveKL
+    from posttrain_jax.recipes.policy.apo import APO
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
