@@ -72,6 +72,8 @@ def sampled_loss(
 ) -> Float[Array, "*shape"]:
     """r f(u) / u with the gradient r f'(u) of the log-probability: both those of D(policy || ref), in expectation.
 
+    Under the reverse KL the value of k3 with the gradient of k2, both times r.
+
     Args:
         divergence: which.
         logps: of the policy; only this is differentiated.
@@ -113,32 +115,6 @@ def k3_loss(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) ->
     return jnp.expm1(d) - d
 
 
-def k3_weighted_loss(
-    logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"], log_ratios: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """r k3 with r = policy / old, differentiated as a whole: value and expected gradient of KL(policy || ref).
-
-    Where `k3_loss` is neither right off policy in value nor on policy in gradient, this is both, also on tokens of an
-    older policy.
-
-    Args:
-        logps: of the policy.
-        ref_logps: of the reference.
-        log_ratios: log policy / old of each token, in nats, from `ratio.token`: differentiable, also on policy.
-
-    Source: DeepSeek-AI 2025 (DeepSeek-V3.2, arXiv:2512.02556).
-    """
-    return ratio.exp(log_ratios) * k3_loss(logps, ref_logps)
-
-
-def k3_straight_through_loss(
-    logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """The value of k3 with the gradient of k2: unbiased in value, and in gradient on policy."""
-    k2, k3 = k2_loss(logps, ref_logps), k3_loss(logps, ref_logps)
-    return k2 + jax.lax.stop_gradient(k3 - k2)
-
-
 def absolute_loss(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """|d|: holds every token back alike; its gradient is 0 where policy and reference agree exactly."""
     d = logps - jax.lax.stop_gradient(ref_logps)
@@ -151,7 +127,7 @@ def check_penalty(penalty: Penalty) -> None:
     Raises:
         ValueError: the gradient by the log-probability does not hang on the reference: it is 0, or in expectation is.
     """
-    if penalty in (k2_loss, k3_loss, k3_straight_through_loss, absolute_loss):
+    if penalty in (k2_loss, k3_loss, absolute_loss):
         return
     near, far = jax.vmap(jax.grad(penalty), (None, 0))(jnp.float32(-1.0), jnp.array([-1.0, -3.0]))
     if near == far:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from enumeration import FIXED, RAGGED, cosine, expected_gradient, random, reward_gradient
 
-from posttrain_jax.losses import divergence, ratio, trust
+from posttrain_jax.losses import divergence, generator, ratio, trust
 from posttrain_jax.recipes.policy.asym_re import AsymRE
 from posttrain_jax.recipes.policy.gpg import GPG
 from posttrain_jax.recipes.policy.mis import MIS
@@ -87,7 +87,7 @@ def test_k3_times_the_ratio_has_value_and_gradient_of_the_divergence(old_is):
 
     def estimate(table):
         logps = FIXED.stats(table, everything).logps
-        return jnp.sum(probs * divergence.k3_weighted_loss(logps, ref, ratio.token(logps, old)))
+        return jnp.sum(probs * divergence.sampled_loss(generator.ReverseKL(), logps, ref, ratio.token(logps, old)))
 
     value, gradient = jax.value_and_grad(estimate)(table)
     exact, exact_gradient = jax.value_and_grad(token_kl)(table, old_table, ref_table)

@@ -41,9 +41,7 @@ class DisCO:
 
     def __post_init__(self):
         if not (self.tau > 0 and self.drift_coef >= 0):
-            raise ValueError(
-                f"tau={self.tau} must be above 0, or it spares the worst; drift_coef={self.drift_coef} >= 0."
-            )
+            raise ValueError(f"tau={self.tau} must be above 0, drift_coef={self.drift_coef} 0 or more.")
 
     @property
     def needs_ref(self) -> bool:

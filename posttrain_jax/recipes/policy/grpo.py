@@ -26,7 +26,7 @@ class GRPO:
     kl_coef: float = 0.04
     """Weight of the divergence from the reference (beta); 0 needs no reference."""
     penalty: divergence.Penalty = divergence.k3_loss
-    """Its estimate; `divergence.k2_loss` and `k3_straight_through_loss` have the gradient of KL(policy || ref)."""
+    """Its estimate; `divergence.k2_loss` has the gradient of KL(policy || ref), `sampled_loss` its value too."""
     ddof: int = 1
     """The variance of a group is divided by its size less this: 1 as in TRL and verl, 0 the population's."""
     eps: float = 1e-6
