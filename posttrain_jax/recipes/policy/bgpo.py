@@ -6,7 +6,8 @@
 
 Samples stand where tokens do elsewhere: `logps` [P, G, T] are the T bounds of `diffusion.elbo`, the mask says which
 were drawn, and policy and old policy share their noise. The mean of g is never above exp(mean_j d_ij) A_i, and equal to
-it in value and gradient on policy; and it adds over samples, so they may be computed one after the other. No clipping.
+it in value and gradient on policy, where that is GRPO's on the bounds (which are not log p); and it adds over samples,
+so they may be computed one after the other. No clipping.
 """
 
 import dataclasses

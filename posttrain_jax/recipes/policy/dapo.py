@@ -5,7 +5,8 @@
 
 Changes from GRPO: a wider upper clip, every token weighing the same, overlong completions penalised and left out, no
 divergence from a reference. Dynamic sampling (refilling groups of equal rewards) happens where prompts are drawn;
-without it those groups have advantage 0 but their tokens stay in the denominator.
+without it those groups have advantage 0 but their tokens stay in the denominator. The expected gradient is bent by the
+spread as GRPO's is, by the mean over tokens where lengths differ, and follows the penalised rewards.
 """
 
 import dataclasses

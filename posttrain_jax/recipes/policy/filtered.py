@@ -5,7 +5,8 @@
 What is filtered out leaves all denominators, as if it had not been sampled; filling the batch up again is for what
 draws the prompts. With `difficulty.Spread(0.01)`, GRPO with kl_coef 0.04 and completions of one token it is the policy
 optimisation of DMOSpeech 2 (Li et al. 2025, arXiv:2507.14988). The share of successes is that of few completions: a
-prompt with success rate 0.25 and 4 completions shows no success in 32 % of its visits.
+prompt with success rate 0.25 and 4 completions shows no success in 32 % of its visits. So the expected gradient is the
+recipe's under the condition that a rollout was kept, which is that of no fixed reward.
 """
 
 import dataclasses

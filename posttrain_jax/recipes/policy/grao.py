@@ -6,7 +6,7 @@
 Each group holds G own completions o_i and a given answer y: `demonstrated` marks it. So J(o_i) is multiplied by
 (1 + lambda) A_i / G and J(y) by beta A_y - lambda mean_i(A_i). Where the policy's own are better than y, A_y < 0 and y
 is unlearned. There is no ratio, no clipping, no reference: keep updates near the policy that sampled. beta = lambda = 0
-is on-policy GRPO.
+is on-policy GRPO, with its expected gradient; otherwise imitation of y is added to it.
 
 The paper computes A_y "in one group (o_i, y)" but prints sums over G: by default y is among those that mean and
 deviation are of; without it mean_i(A_i) is 0, and lambda only scales the policy gradient. Deviations are the

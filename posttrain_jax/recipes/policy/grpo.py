@@ -3,6 +3,10 @@
     L = (1/N) sum_i (1/n_i) sum_t [ -min(r A, clip(r, 1 - eps, 1 + eps) A) + kl_coef (e^d - d - 1) ]
     r = pi / pi_old,   d = log pi_ref / pi,   A_i = (R_i - mean(R)) / std(R) within the group
 
+The expected gradient is not that of E[reward] - kl_coef KL(policy || ref). Divided by the spread of a pair of equal
+lengths it is that of the win rate E[sign(R - R')], which is the reward's for rewards of two kinds; 1/n_i bends it where
+lengths differ, clipping where the policy has moved. `k3_loss` has the gradient of KL(ref || policy), token by token.
+
 Differs from the paper: `std` is the sample standard deviation, as in TRL and verl (the paper does not say).
 """
 

@@ -3,7 +3,8 @@
     L = the recipe's, without the completions of negative advantage with mean_t(log pi_sampler / pi) > limit
 
 Bad completions that the policy has moved away from since, or that another engine sampled, only mislead. What is masked
-stays in the denominator; penalties stay as they are. At rest where sampler and policy agree.
+stays in the denominator; penalties stay as they are. Where sampler and policy agree nothing is masked, and the gradient
+is the recipe's; elsewhere it is that of no fixed reward.
 """
 
 import dataclasses

@@ -2,6 +2,7 @@
 
     L = (1 / sum_i n_i) sum_i sum_t (V_it - R_i)^2 / 2
 
+The expected gradient is that of the squared distance of V from the expected return, and noise that has none.
 A critic that starts from a reward model thinks little of the beginnings of completions, and PPO then learns to be
 short. So the critic is first fitted to the rewards of what the policy writes, the policy itself being held still: it
 gets no gradient from this loss, and `optimizer.ByPart` keeps shared layers and weight decay from moving it. For

@@ -31,6 +31,7 @@ from posttrain_jax.recipes.policy.luspo import LUSPO
 from posttrain_jax.recipes.policy.opmd import OPMD
 from posttrain_jax.recipes.policy.opo import OPO
 from posttrain_jax.recipes.policy.pass_at_k import PassAtK
+from posttrain_jax.recipes.policy.pkpo import PKPO
 from posttrain_jax.recipes.policy.rec import REC
 from posttrain_jax.recipes.policy.red_drop import REDDrop
 from posttrain_jax.recipes.policy.red_weight import REDWeight
@@ -167,6 +168,15 @@ def test_one_token_of_gmpo_clips_the_logarithm():
         (ScaleRL(eps=0.0), 1.0),
         (LitePPO(**EXACT), 1.0),
         (RLOO(kl_coef=0.0), 1.0),
+        (DAPO(**EXACT), 1.0),
+        (GMPO(**EXACT), 1.0),
+        (SAPO(**EXACT), 1.0),
+        (VESPO(**EXACT), 1.0),
+        (LUSPO(PLAIN_GSPO), 1.0),
+        (GSPOToken(PLAIN_GSPO), 1.0),
+        (TwoSidedGRPO(PLAIN_GRPO), 1.0),
+        (OPMD(), 0.5),
+        (REDWeight(temperature=1e9), 0.5),
         (PassAtK(), None),
         (GPG(), 0.5),
         (OPO(), 0.5),
@@ -191,6 +201,12 @@ GROUP_SCALED = [
     CISPO(**EXACT),
     GMPO(**EXACT),
     SAPO(**EXACT),
+    PLAIN_GRPO,
+    DAPO(**EXACT),
+    VESPO(**EXACT),
+    LUSPO(PLAIN_GSPO),
+    GSPOToken(PLAIN_GSPO),
+    TwoSidedGRPO(PLAIN_GRPO),
 ]
 BATCH_SCALED = [
     LitePPO(**EXACT),
@@ -206,7 +222,22 @@ def test_shift_and_scale_of_rewards_change_nothing(recipe):
     np.testing.assert_allclose(got, gradient(recipe, old_logps=fx.OLD), atol=3e-6)
 
 
-@pytest.mark.parametrize("recipe", [GPG(), OPO(), REC(), OPMD(), PassAtK(), AsymRE(), REDDrop()])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        GPG(),
+        OPO(),
+        REC(),
+        OPMD(),
+        PassAtK(),
+        AsymRE(),
+        REDDrop(),
+        RLOO(kl_coef=0.0),
+        DrGRPO(max_length=3),
+        REDWeight(),
+        PKPO(k=2),
+    ],
+)
 def test_shift_of_rewards_changes_nothing(recipe):
     skewed = jnp.array([[1.0, 0.0, 0.25, 2.0]])
     np.testing.assert_allclose(gradient(recipe, skewed - 4), gradient(recipe, skewed), atol=1e-6)

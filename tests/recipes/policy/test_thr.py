@@ -1,4 +1,5 @@
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +116,30 @@ def test_worked_nthr_of_two_right_completions():
     means = influences.mean(-1)
     np.testing.assert_allclose(min(means[0], means[2]), 0.3675, atol=1e-6)
     np.testing.assert_allclose(advantages[1], [-(2**0.5), -(2**0.5)], atol=1e-5)
+
+
+def test_below_all_influences_and_without_push_it_is_grpo():
+    got = shares(THR(PLAIN, push=0.0, scale=-1e9))
+    np.testing.assert_array_equal(got, fx.MASK[0])
+
+
+def test_a_scale_of_the_hidden_states_changes_no_choice():
+    """Influences grow with its square, and so does the threshold."""
+    for recipe in (THR(PLAIN), NTHR(PLAIN)):
+        batches = [fx.informed(recipe, influences=lambda *_, c=c: c**2 * INFLUENCES)[0] for c in (1.0, 3.0)]
+        np.testing.assert_array_equal(batches[0].advantages, batches[1].advantages)
+
+
+def test_worked_threshold_of_the_others_alone():
+    """Of two right completions the least mean influence on the other is .06; of a single one it is 0."""
+    for ids, right, tau in (([[0, 1], [1, 1], [2, 0]], [1, 0, 1], 0.06), ([[0, 1], [1, 1]], [1, 0], 0.0)):
+        ask, words = hidden_layer(ids)
+        correct, ones = jnp.array([right], bool), jnp.ones(words.shape, bool)
+        sources = jnp.where(correct[:, :, None], 1.0, jnp.zeros(words.shape))
+        groups = types.SimpleNamespace(group_ids=fx.GROUP_IDS)
+        alone = [ask(groups, jnp.zeros_like(sources).at[:, g].set(sources[:, g]))[:, g] for g in range(len(ids))]
+        others = ask(groups, sources) - jnp.stack(alone, axis=1)
+        np.testing.assert_allclose(influence.least_of_correct(others, correct, ones, fx.GROUP_IDS), [tau], atol=1e-6)
 
 
 def test_what_is_asked_of():
