@@ -59,6 +59,45 @@ class TagCount:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tags:
+    """The share of checks that pass: every tag opens and closes exactly once, around something, and in this order.
+
+    Three checks a tag (there once, closed behind its opening, behind the tag before it). 1 is all of them.
+    """
+
+    names: tuple[str, ...]
+    """In the order in which they must come: `("step", "answer")`."""
+    prefix: str = ""
+
+    def __call__(self, sample: samples.Sample) -> float:
+        """In [0, 1]."""
+        text, end, passed = self.prefix + sample.completion, 0, 0
+        for name in self.names:
+            opening, closing = f"<{name}>", f"</{name}>"
+            start, close = text.find(opening), text.find(closing)
+            passed += text.count(opening) == 1 and text.count(closing) == 1
+            passed += 0 <= start < close
+            passed += start >= end and close >= 0
+            end = max(end, close)
+        return passed / (3 * len(self.names))
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """1 where the thought is there and empty, else 0: weigh it 0 to see how often the policy does not think.
+
+    Source: TON 2025 (arXiv:2505.16854), whose policies learn when to.
+    """
+
+    prefix: str = ""
+
+    def __call__(self, sample: samples.Sample) -> float:
+        """1 or 0."""
+        found = re.match(r"\s*<think>(.*?)</think>", self.prefix + sample.completion, re.DOTALL)
+        return float(found is not None and not found.group(1).strip())
+
+
+@dataclasses.dataclass(frozen=True)
 class Ending:
     """1 where the stripped text ends with what the regular expression `pattern` describes, else 0."""
 

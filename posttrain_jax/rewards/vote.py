@@ -33,13 +33,29 @@ def classes(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> 
 
 
 @dataclasses.dataclass(frozen=True)
+class Learners:
+    """A vote of all samples from which only the first `count` learn: the others have NaN.
+
+    Of 64 samples that vote 32 learn in TTRL, of 32 in TTRV 16.
+    """
+
+    vote: samples.GroupReward
+    count: int
+
+    def score_group(self, group: Sequence[samples.Sample]) -> list[float]:
+        """The vote's, or NaN."""
+        scores = self.vote.score_group(group)
+        return [score if place < self.count else math.nan for place, score in enumerate(scores)]
+
+
+@dataclasses.dataclass(frozen=True)
 class Majority:
     """1 for the answer that most samples of the prompt give, else 0, also where no answer is found.
 
     Among equally frequent answers the one that came first wins. NaN for all where no sample has an answer, or where the
     winner's share among the answers is below `min_share`.
 
-    Differs from the paper: all samples vote and all are rewarded, where it votes with 64 and learns from 32 of them.
+    All samples vote and all are rewarded; with `Learners` only the first are, as in the paper.
 
     Source: TTRL (Zuo et al. 2025, arXiv:2504.16084).
     """

@@ -58,3 +58,27 @@ def test_tag_count(text, score):
 )
 def test_ending(text, score):
     assert format.Ending(r"#### -?[\d,.]+")(making.make(text)) == score
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("<step>x</step> <answer>y</answer>", 1),
+        ("<answer>y</answer><step>x</step>", 5 / 6),
+        ("<step>x</step><answer>y", 3 / 6),
+        ("<step>x</step><answer>y</answer><answer>z</answer>", 5 / 6),
+        ("</step><step> <answer>y</answer>", 5 / 6),
+        ("", 0),
+    ],
+)
+def test_tags_in_their_order(text, score):
+    assert format.Tags(("step", "answer"))(making.make(text)) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("<think>\n\n</think><answer>x</answer>", 1), ("<think>hm</think>", 0), ("<answer>x</answer>", 0)],
+)
+def test_thoughts_that_were_skipped(text, score):
+    assert format.Skipped()(making.make(text)) == score
+    assert format.ThinkAnswer()(making.make("<think>\n\n</think><answer>x</answer>")) == 1

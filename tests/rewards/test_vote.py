@@ -93,3 +93,15 @@ def test_in_a_pool(workers):
     np.testing.assert_array_equal(scores.columns[..., 0], np.asarray([[1, 1, 0], [np.nan] * 3, [1, 1, 1]], np.float32))
     np.testing.assert_array_equal(np.isnan(scores.rewards), [[False] * 3, [True] * 3, [False] * 3])
     assert scores.report.failures == 0
+
+
+def test_only_the_first_learn_from_the_votes_of_all():
+    """AABBBCAA: shares 1/2, 3/8 and 1/8; of the first four, two each are as far from the mean as the others."""
+    group = [making.make(letter) for letter in "AABBBCAA"]
+    learners = vote.Learners(vote.Frequency(extract.whole), 4)
+    scores = learners.score_group(group)
+    np.testing.assert_allclose(scores[:4], np.array([0.5, 0.5, 0.375, 0.375]) - 0.75 * 0.886860, atol=1e-6)
+    assert all(map(math.isnan, scores[4:]))
+    got = advantage.group_zscore(jnp.asarray([scores], jnp.float32), jnp.zeros(1, int), eps=0.0)
+    np.testing.assert_allclose(got, [[0.866025, 0.866025, -0.866025, -0.866025, 0, 0, 0, 0]], atol=1e-5)
+    assert vote.Learners(vote.Majority(extract.whole), 2).score_group(group)[:2] == [1.0, 1.0]
