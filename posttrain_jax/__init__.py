@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.kdrl import KDRL
     from posttrain_jax.recipes.distillation.minillm import MiniLLM
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
+    from posttrain_jax.recipes.likelihood.fenchel_sft import FenchelSFT
     from posttrain_jax.recipes.likelihood.implicit_reward_sft import ImplicitRewardSFT
     from posttrain_jax.recipes.likelihood.sft import SFT
     from posttrain_jax.recipes.policy.adaptive_entropy import AdaptiveEntropy
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.dr_grpo import DrGRPO
     from posttrain_jax.recipes.policy.dr_irl import DRIRL
     from posttrain_jax.recipes.policy.dro import DRO
+    from posttrain_jax.recipes.policy.fdpg import FDPG
     from posttrain_jax.recipes.policy.filtered import Filtered
     from posttrain_jax.recipes.policy.forking_tokens import ForkingTokens
     from posttrain_jax.recipes.policy.gcpo import GCPO
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.maxmin import MaxMin
     from posttrain_jax.recipes.policy.mis import MIS
     from posttrain_jax.recipes.policy.nthr import NTHR
+    from posttrain_jax.recipes.policy.occupancy_regularized import OccupancyRegularized
     from posttrain_jax.recipes.policy.opmd import OPMD
     from posttrain_jax.recipes.policy.opo import OPO
     from posttrain_jax.recipes.policy.opsm import OPSM
@@ -199,6 +202,9 @@ _MODULE_OF = {
     "MAPL": "recipes.preference.mapl",
     "RationalePO": "recipes.preference.rationale_po",
     "OnlineKLDPO": "recipes.preference.online_kl_dpo",
+    "FDPG": "recipes.policy.fdpg",
+    "OccupancyRegularized": "recipes.policy.occupancy_regularized",
+    "FenchelSFT": "recipes.likelihood.fenchel_sft",
     "ImplicitRewardSFT": "recipes.likelihood.implicit_reward_sft",
     "SFT": "recipes.likelihood.sft",
     "DPO": "recipes.preference.dpo",
@@ -322,6 +328,7 @@ __all__ = [
     "DRIRL",
     "DRO",
     "EXO",
+    "FDPG",
     "FDPO",
     "GCPO",
     "GDPO",
@@ -394,6 +401,7 @@ __all__ = [
     "DisCO",
     "DiscoPOP",
     "DrGRPO",
+    "FenchelSFT",
     "Filtered",
     "ForkingTokens",
     "GSPOToken",
@@ -421,6 +429,7 @@ __all__ = [
     "MiniLLM",
     "MixtureBradleyTerry",
     "NLLRegularizedDPO",
+    "OccupancyRegularized",
     "OffsetDPO",
     "OnPolicy",
     "OnlineKLDPO",

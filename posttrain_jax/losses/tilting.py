@@ -20,6 +20,20 @@ def tilted(
     return jax.nn.log_softmax(ref_log_probs + rewards / beta, axis=-1)
 
 
+def log_partition(
+    ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], beta: float | Float[Array, ""]
+) -> Float[Array, "*rows"]:
+    """log Z = log E_ref[exp(r / beta)], the evidence of the tilted policy pi*, for which for every pi
+
+        E_pi[r] - beta KL(pi || ref) = beta log Z - beta KL(pi || pi*)
+
+    so that what is left of beta log Z says how far pi is from pi*, in beta nats.
+
+    Source: Korbak et al. 2022, arXiv:2205.11275.
+    """
+    return jax.nn.logsumexp(ref_log_probs + rewards / beta, axis=-1)
+
+
 def divergence(log_probs: Float[Array, "*rows Y"], ref_log_probs: Float[Array, "*rows Y"]) -> Float[Array, "*rows"]:
     """KL(pi || ref) by row; a response of probability 0 adds nothing."""
     probs = jnp.exp(log_probs)

@@ -65,3 +65,25 @@ def test_the_bound_on_best_of_n_is_tight_for_small_probabilities():
     np.testing.assert_allclose(kl, tilting.best_of_n_bound(4), rtol=2e-3)
     coarse = tilting.divergence(tilting.best_of_n(REF, REWARDS, 4), REF)
     assert np.all(coarse < tilting.best_of_n_bound(4))
+
+
+def test_reward_less_divergence_is_divergence_from_the_tilted_policy():
+    """E_pi[r] - beta KL(pi || ref) = beta log Z - beta KL(pi || pi*): Korbak et al. 2022."""
+    policy, beta = jnp.log(jnp.array([0.4, 0.4, 0.2])), 1.0
+    best, log_z = tilting.tilted(REF[0], REWARDS[0], beta), tilting.log_partition(REF[0], REWARDS[0], beta)
+    np.testing.assert_allclose(log_z, 1.027222, atol=1e-6)
+    left = tilting.expected(policy, REWARDS[0]) - beta * tilting.divergence(policy, REF[0])
+    np.testing.assert_allclose(left, 0.774185, atol=1e-6)
+    np.testing.assert_allclose(beta * log_z - beta * tilting.divergence(policy, best), left, rtol=1e-6)
+    np.testing.assert_allclose(jnp.exp(best), [0.179000, 0.291944, 0.529056], atol=1e-6)
+    np.testing.assert_allclose(tilting.divergence(best, REF[0]), 0.322834, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "pmf", "divergence"), [(2, [0.25, 0.39, 0.36], 0.140638), (4, [0.0625, 0.3471, 0.5904], 0.559751)]
+)
+def test_worked_best_of_n(n, pmf, divergence):
+    best = tilting.best_of_n(REF[0], REWARDS[0], n)
+    np.testing.assert_allclose(jnp.exp(best), pmf, atol=1e-5)
+    np.testing.assert_allclose(tilting.divergence(best, REF[0]), divergence, atol=1e-5)
+    assert float(tilting.divergence(best, REF[0])) < float(tilting.best_of_n_bound(n))

@@ -14,6 +14,7 @@ from posttrain_jax.losses import (
     schedule,
     score,
     shaping,
+    target,
     trust,
 )
 
@@ -106,6 +107,8 @@ CASES = {
     "segmented": cases.Case(
         pt.Segmented(pt.SALT(), ends=(1, 2, 3), count=3, rewards=("first", "second", "first")), cases.looking
     ),
+    "fdpg": cases.Case(pt.FDPG(target.Tilted(0.5)), cases.once),
+    "occupancy_regularized": cases.Case(pt.OccupancyRegularized(0.1), cases.once),
     "grao": cases.Case(pt.GRAO(), cases.demonstrated),
     "rto": cases.Case(pt.RTO(), cases.looking, valued=True, flat_groups_rest=False),
 }
