@@ -5,7 +5,8 @@
 
 pi_dpo was trained by DPO from the same reference: `fixed={"dpo": ...}` in the loop. A critic's values are subtracted
 and fitted as in `PPO`, 0 without one. beta_1 absorbs the beta of the DPO: unclipped, the first terms add up to its
-implicit reward; beta_1 = 0 is PPO with a divergence in the reward. Clips and whitening are the authors' code's.
+implicit reward; beta_1 = 0 is PPO with a divergence in the reward. Clips and whitening are the authors' code's
+and bend the expected gradient, which is the reward's and the DPO's together without them.
 """
 
 import dataclasses

@@ -5,7 +5,7 @@
     over the Q groups q whose rewards differ, of n_q tokens each
 
 CISPO's weights, each prompt weighing the same, groups of equal rewards left out of every denominator. With several
-groups the spread is common to all, so the direction on policy is that of centred rewards.
+groups the spread is common to all, so the direction of the gradient on policy is that of centred rewards.
 
 Differs from the paper: the spread is taken over all scored completions, groups of equal rewards included. What the
 paper does beside the loss (asynchronous rollouts, dropping prompts solved before, interrupted reasoning) is not here.
