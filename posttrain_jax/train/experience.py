@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
@@ -14,7 +15,10 @@ from posttrain_jax.data import iterate
 from posttrain_jax.models import actor_critic, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rollout import generate
-from posttrain_jax.train import capacity, checks, metrics, rows, summary, text
+from posttrain_jax.train import capacity, checks, judging, metrics, rows, summary, text
+
+JUDGE = "judge"
+"""The column of the reward model."""
 
 
 class Rewards(NamedTuple):
@@ -51,8 +55,11 @@ class Collector:
         rewards: pool.RewardPool,
         data: iterate.Data,
         recipe: object,
+        judge: judging.Judge | None,
     ):
         """Args: `rollout.generate.make_generate`, the ids that end a completion, and what `online.Online` holds."""
+        self._judge = judge
+        self._ask = None if judge is None else capacity.checked("the reward model", judging.make_score(judge))
         self._model, self._words, self._rewards, self._data = model, words, rewards, data
         self._stop_ids, self._notices, self._recipe = stop_ids, summary.Notices(), recipe
         self._generate = capacity.checked("sampling", sampler)
@@ -90,10 +97,22 @@ class Collector:
     def _told(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Rewards, dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
         self._notices.failed(scores.report)
-        rewards, columns = self._put(scores.rewards), self._put(scores.columns)
+        rewards, columns, names = self._put(scores.rewards), self._put(scores.columns), scores.names
+        if self._judge is not None and self._ask is not None:
+            judged = self._ask(self._judge.members, rollout.groups)
+            rewards, columns = _join(rewards, columns, judged, jnp.float32(self._judge.weight))
+            names = (*names, JUDGE)
         numbers, by_column = self._summary(rollout, rewards, columns)
         values = {name: float(x) for name, x in numbers.items()}
-        self._notices.constant(scores.names, np.asarray(by_column.constant))
-        named = zip(scores.names, np.asarray(by_column.means), strict=True)
-        values |= {f"reward/{name}": float(x) for name, x in named if len(scores.names) > 1}
-        return Rewards(rewards, {name: columns[..., index] for index, name in enumerate(scores.names)}), values
+        self._notices.constant(names, np.asarray(by_column.constant))
+        named = zip(names, np.asarray(by_column.means), strict=True)
+        values |= {f"reward/{name}": float(x) for name, x in named if len(names) > 1}
+        return Rewards(rewards, {name: columns[..., index] for index, name in enumerate(names)}), values
+
+
+@jax.jit
+def _join(
+    rewards: Float[Array, "P G"], columns: Float[Array, "P G K"], judged: Float[Array, "P G"], weight: Float[Array, ""]
+) -> tuple[Float[Array, "P G"], Float[Array, "P G _"]]:
+    """The reward model's as one more column, and added to the sum."""
+    return rewards + weight * judged, jnp.concatenate([columns, judged[..., None]], axis=-1)

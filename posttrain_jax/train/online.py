@@ -18,6 +18,7 @@ from posttrain_jax.train import (
     checks,
     credit,
     experience,
+    judging,
     metrics,
     process,
     reference,
@@ -50,6 +51,8 @@ class Online:
     """How the reference follows the policy; None where it stands still."""
     fixed: Mapping[str, reference.Fixed] = dataclasses.field(default_factory=dict)
     """Other models that the recipe compares with or asks, by role; the reference's is `ref`."""
+    judge: judging.Judge | None = None
+    """A reward model, whose weighted reward is added to the others'; its column is `judge`."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
@@ -123,6 +126,10 @@ class _Stages:
             checks.double_bos(first.prompts, parts.tokenizer.bos_id)
             checks.readable(parts.rewards, first.rows[0], parts.group_size)
         checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
+        if parts.judge is not None:
+            judging.check(parts.judge, parts.tokenizer, parts.model.mesh)
+            longest = parts.judge.model.config.max_position
+            checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, longest)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts, self._frozen, self._compared = parts, frozen, compared
         sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))
@@ -134,6 +141,7 @@ class _Stages:
             rewards=parts.rewards,
             data=parts.data,
             recipe=parts.recipe,
+            judge=parts.judge,
         )
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)
@@ -219,4 +227,4 @@ def _about(parts: Online) -> dict[str, str]:
         "group_size": str(parts.group_size),
         "updates_per_rollout": str(parts.updates_per_rollout),
         "reference": repr(parts.moving),
-    }
+    } | ({} if parts.judge is None else {"judge": repr(parts.judge)})

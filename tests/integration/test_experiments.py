@@ -102,3 +102,16 @@ def test_grpo_with_another_recipe(tmp_path, model):
     last = check_run(tmp_path / "grpo", "reward", "entropy", "reward/answer", "reward/form")
     assert 0 < last["reward/answer"] < 1
     assert "clip_high=0.3" in json.loads((tmp_path / "grpo" / "run.json").read_text())["objective"]
+
+
+def test_reward_model(tmp_path, model):
+    rows = [{"prompt": f"{a}?", "chosen": "yes" * (1 + a % 2), "rejected": "no"} for a in range(24)]
+    data = jsonl(tmp_path / "pairs.jsonl", rows)
+    common = ["--model", model, "--data", data, "--folder", tmp_path / "run", "--learning-rate", "1e-2", *SHORT]
+    sys.path.insert(0, str(EXPERIMENTS))
+    run("reward_model", *common, "read:preference-fields")
+    last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert {"eval/accuracy", "eval/calibration_error", "accuracy"} <= last.keys()
+    assert (tmp_path / "run" / "reliability.png").stat().st_size > 5_000
+    counts = [float(line.split("|")[3]) for line in (tmp_path / "run" / "reliability.md").read_text().split("\n")[2:-1]]
+    assert sum(counts) == 2

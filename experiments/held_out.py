@@ -1,0 +1,19 @@
+"""What a reward model says of pairs that it was not trained on."""
+
+import jax
+import numpy as np
+
+from posttrain_jax.data import batch
+from posttrain_jax.models import scalar_model
+from posttrain_jax.train import rows
+
+
+def margins(model: scalar_model.ScalarModel, params, pairs, pad: batch.Pad, size: int) -> np.ndarray:
+    """Reward of chosen less rejected, pair by pair."""
+    score, found = jax.jit(model.rewards, out_shardings=model.row_sharding), []
+    for start in range(0, len(pairs), size):
+        some = pairs[start : start + size]
+        groups = pad(some, slice(0, size)).to_device(lambda x: rows.to_devices(model.row_sharding, x))
+        said = rows.to_host(score(params, groups))[..., 0]
+        found.append((said[:, 0] - said[:, 1])[: len(some)])
+    return np.concatenate(found)

@@ -1,0 +1,76 @@
+"""Reward models as rewards of the online loop."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posttrain_jax.data import encode, fields, iterate, prompts
+from posttrain_jax.losses import ensemble
+from posttrain_jax.models import scalar_model, sharding, vocabulary
+from posttrain_jax.recipes.policy import grpo
+from posttrain_jax.rewards import combine, pool
+from posttrain_jax.rollout import sample
+from posttrain_jax.train import judging, metrics, online, optimizer, run
+
+WORDS = vocabulary.characters("abcd=")
+
+
+def length(one):
+    return one.completion_tokens / 6
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+
+
+@pytest.fixture(scope="module")
+def judge(tiny):
+    head = scalar_model.ScalarModel(tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2))
+    members = tuple(head.init(jax.random.key(seed), spread=1.0) for seed in range(2))
+    return judging.Judge(head, members, WORDS, ensemble.worst_case, weight=0.5)
+
+
+def test_an_ensemble_is_asked_in_one_program_and_reduced(tiny, judge):
+    groups = tiny.groups(judge.model)
+    groups = dataclasses.replace(groups, completions=groups.completions % 8, prompts=groups.prompts % 8)
+    single = [jax.jit(judge.model.rewards)(params, groups)[..., 0] for params in judge.members]
+    both = judging.make_score(judge)(judge.members, groups)
+    np.testing.assert_allclose(both, jnp.minimum(*single), atol=1e-6)
+    assert both.sharding.is_equivalent_to(judge.model.row_sharding, 2)
+
+
+def test_the_loop_adds_what_the_judge_says(tmp_path, model, judge):
+    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
+    encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
+    parts = online.Online(
+        model=model,
+        recipe=grpo.GRPO(),
+        optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
+        tokenizer=WORDS,
+        data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0),
+        rewards=pool.RewardPool(combine.WeightedRewards({"length": (0.1, length)}), workers=0, timeout_s=1.0),
+        sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
+        group_size=4,
+        judge=judge,
+    )
+    online.run_online(parts, run.Plan(tmp_path, steps=3), model.init(jax.random.key(0)))
+    lines = metrics.read(tmp_path / "metrics.jsonl")
+    for line in lines:
+        expected = 0.1 * line["reward/length"] + 0.5 * line["reward/judge"]
+        assert line["reward"] == pytest.approx(expected, abs=1e-5)
+    assert lines[0]["reward/judge"] != lines[-1]["reward/judge"]
+
+
+def test_a_judge_that_would_misread_is_refused(model, judge):
+    judging.check(judge, WORDS, model.mesh)
+    other = vocabulary.characters("abcx=")
+    with pytest.raises(ValueError, match="another tokenizer than the policy: 2 tokens, 'd' among them"):
+        judging.check(judge, other, model.mesh)
+    with pytest.raises(ValueError, match="another mesh than the policy"):
+        judging.check(judge, WORDS, sharding.make_mesh())
+    with pytest.raises(ValueError, match="a judge without members says nothing"):
+        dataclasses.replace(judge, members=())
