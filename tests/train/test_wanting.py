@@ -9,6 +9,7 @@ import pytest
 from posttrain_jax.data import column, encode, fields, iterate, prompts
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
+from posttrain_jax.recipes.policy.dcpo import DCPO
 from posttrain_jax.recipes.policy.dro import DRO
 from posttrain_jax.recipes.policy.gigpo import GiGPO
 from posttrain_jax.recipes.policy.grpo import GRPO
@@ -86,3 +87,9 @@ def test_a_column_of_the_data_reaches_the_recipe(tmp_path, parts, tiny):
     lines = metrics.read(tmp_path / "metrics.jsonl")
     assert all(line["reward_std"] == 0 for line in lines)
     assert all(line["grad_norm"] > 0 for line in lines)
+
+
+def test_data_with_more_rows_than_a_recipe_remembers_are_refused(tmp_path, parts):
+    parts = dataclasses.replace(parts, recipe=DCPO(prompts=2))
+    with pytest.raises(ValueError, match="DCPO remembers 2 prompts and the data hold row"):
+        online.run_online(parts, run.Plan(tmp_path, steps=1), parts.model.init(jax.random.key(0)))
