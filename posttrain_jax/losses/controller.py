@@ -1,18 +1,16 @@
 """Coefficients that follow a measured number towards a target: from the coefficient and the number to the next one.
 
+`Proportional` is for what is to be held down (a divergence), `Stepwise` and `Dual` for what is to be held up (entropy).
+
 Source: Ziegler et al. 2019 (arXiv:1909.08593, section 2.2) for `Proportional`; He et al. 2025 (Skywork-OR1,
 arXiv:2505.22312, adaptive entropy control) for `Stepwise`; Haarnoja et al. 2018 (SAC, arXiv:1812.05905, section 5) for
 `Dual`.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-Rule = Callable[[Float[Array, ""], Float[Array, ""]], Float[Array, ""]]
-"""`rule(coefficient, measured)`: `Proportional`, `Stepwise` or `Dual`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,12 +33,14 @@ class AdaptiveEntropy:
     """Entropy in nats a token; above it there is no bonus."""
     start: float = 0.0
     """The first coefficient."""
-    control: controller.Rule | None = None
+    control: controller.Stepwise | controller.Dual | None = None
     """How it moves; None for `controller.Stepwise(target)`, the paper's."""
 
     def __post_init__(self):
         if not (self.target > 0 and self.start >= 0):
             raise ValueError(f"target={self.target} must be above 0, start={self.start} 0 or more.")
+        if self.start == 0 and isinstance(self.control, controller.Dual):
+            raise ValueError("start=0 stays 0 under controller.Dual, which multiplies it: choose it above 0.")
 
     @property
     def needs_ref(self) -> bool:

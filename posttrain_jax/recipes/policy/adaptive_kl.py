@@ -33,8 +33,8 @@ class AdaptiveKL:
     """What learns from them."""
     start: float
     """The first coefficient (beta)."""
-    control: controller.Rule
-    """How it moves: `controller.Proportional` with the target in nats a completion."""
+    control: controller.Proportional
+    """How it moves, with the target in nats a completion."""
 
     def __post_init__(self):
         if not self.start > 0:

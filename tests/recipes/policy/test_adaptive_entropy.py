@@ -42,3 +42,5 @@ def test_rollouts_without_tokens_do_not_move_it():
 def test_meaningless_numbers_are_refused():
     with pytest.raises(ValueError, match="target="):
         AdaptiveEntropy(PLAIN, target=0.0)
+    with pytest.raises(ValueError, match="start=0 stays 0"):
+        AdaptiveEntropy(PLAIN, target=1.0, control=controller.Dual(target=1.0, rate=1.0))
