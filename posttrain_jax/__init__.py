@@ -56,12 +56,15 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.luspo import LUSPO
     from posttrain_jax.recipes.policy.maxmin import MaxMin
     from posttrain_jax.recipes.policy.mis import MIS
+    from posttrain_jax.recipes.policy.nash_md import NashMD
+    from posttrain_jax.recipes.policy.nash_mp import NashMP
     from posttrain_jax.recipes.policy.nthr import NTHR
     from posttrain_jax.recipes.policy.occupancy_regularized import OccupancyRegularized
     from posttrain_jax.recipes.policy.opmd import OPMD
     from posttrain_jax.recipes.policy.opo import OPO
     from posttrain_jax.recipes.policy.opsm import OPSM
     from posttrain_jax.recipes.policy.otc import OTC
+    from posttrain_jax.recipes.policy.p3o import P3O
     from posttrain_jax.recipes.policy.pass_at_k import PassAtK
     from posttrain_jax.recipes.policy.pkpo import PKPO
     from posttrain_jax.recipes.policy.ppo import PPO
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.sapo import SAPO
     from posttrain_jax.recipes.policy.scale_rl import ScaleRL
     from posttrain_jax.recipes.policy.segmented import Segmented
+    from posttrain_jax.recipes.policy.spo import SPO
     from posttrain_jax.recipes.policy.thr import THR
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
@@ -99,11 +103,14 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.chi_po import ChiPO
     from posttrain_jax.recipes.preference.cpo import CPO
     from posttrain_jax.recipes.preference.discopop import DiscoPOP
+    from posttrain_jax.recipes.preference.dno import DNO
+    from posttrain_jax.recipes.preference.dno_prct import DNOPrct
     from posttrain_jax.recipes.preference.dpo import DPO
     from posttrain_jax.recipes.preference.dpop import DPOP
     from posttrain_jax.recipes.preference.exo import EXO
     from posttrain_jax.recipes.preference.f_dpo import FDPO
     from posttrain_jax.recipes.preference.gepo import GEPO
+    from posttrain_jax.recipes.preference.gpo import GPO
     from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
     from posttrain_jax.recipes.preference.in_context_ranking_po import InContextRankingPO
     from posttrain_jax.recipes.preference.ipo import IPO
@@ -117,6 +124,8 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.preference.nca import NCA
     from posttrain_jax.recipes.preference.nll_regularized_dpo import NLLRegularizedDPO
     from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
+    from posttrain_jax.recipes.preference.online_ipo1 import OnlineIPO1
+    from posttrain_jax.recipes.preference.online_ipo2 import OnlineIPO2
     from posttrain_jax.recipes.preference.online_kl_dpo import OnlineKLDPO
     from posttrain_jax.recipes.preference.online_preference import OnlinePreference
     from posttrain_jax.recipes.preference.orpo import ORPO
@@ -170,6 +179,15 @@ _MODULE_OF = {
     "OTC": "recipes.policy.otc",
     "APO": "recipes.policy.apo",
     "GRPOD": "recipes.policy.grpo_d",
+    "SPO": "recipes.policy.spo",
+    "NashMD": "recipes.policy.nash_md",
+    "NashMP": "recipes.policy.nash_mp",
+    "P3O": "recipes.policy.p3o",
+    "DNO": "recipes.preference.dno",
+    "DNOPrct": "recipes.preference.dno_prct",
+    "GPO": "recipes.preference.gpo",
+    "OnlineIPO1": "recipes.preference.online_ipo1",
+    "OnlineIPO2": "recipes.preference.online_ipo2",
     "GiGPO": "recipes.policy.gigpo",
     "SALT": "recipes.policy.salt",
     "HRPO": "recipes.policy.hrpo",
@@ -323,6 +341,7 @@ __all__ = [
     "CPO",
     "DAPO",
     "DCPO",
+    "DNO",
     "DPO",
     "DPOP",
     "DRIRL",
@@ -336,6 +355,7 @@ __all__ = [
     "GKD",
     "GMPO",
     "GPG",
+    "GPO",
     "GRAO",
     "GRPO",
     "GRPOCARE",
@@ -358,6 +378,7 @@ __all__ = [
     "OPSM",
     "ORPO",
     "OTC",
+    "P3O",
     "PKPO",
     "PPO",
     "REC",
@@ -368,6 +389,7 @@ __all__ = [
     "SALT",
     "SAPO",
     "SFT",
+    "SPO",
     "SPPO",
     "TDPO1",
     "TDPO2",
@@ -398,6 +420,7 @@ __all__ = [
     "ChiPO",
     "ClipCov",
     "Constrained",
+    "DNOPrct",
     "DisCO",
     "DiscoPOP",
     "DrGRPO",
@@ -429,9 +452,13 @@ __all__ = [
     "MiniLLM",
     "MixtureBradleyTerry",
     "NLLRegularizedDPO",
+    "NashMD",
+    "NashMP",
     "OccupancyRegularized",
     "OffsetDPO",
     "OnPolicy",
+    "OnlineIPO1",
+    "OnlineIPO2",
     "OnlineKLDPO",
     "OnlinePreference",
     "PairwisePreference",

@@ -224,13 +224,15 @@ class InformedOnline(Informed, Protocol):
         self,
         rollout: Rollout,
         rewards: Float[Array, "P G"],
-        columns: Mapping[str, Float[Array, "P G"]],
+        columns: Mapping[str, Array],
         lookup: Lookup,
         memory: PyTree,
     ) -> tuple[Any, PyTree]:
         """The batch, and what to remember after the rollout. NaN rewards are left out. Asked before each update on it.
 
-        `columns` holds each reward by itself, by name and unweighted, NaN where it does not apply.
+        `columns` holds each reward by itself [P, G], by name and unweighted, NaN where it does not apply; if a reward
+        compares completions, `wins` [P, G, G]: the probability that one beats another, NaN where they are not compared;
+        and if the policy has an opponent, `opponent` [P, G]: 1 on completions that this one drew.
         """
         ...
 

@@ -62,6 +62,28 @@ class AllPairs:
         return members, jnp.abs(values[..., 0] - values[..., 1]) > self.gap
 
 
+@dataclasses.dataclass(frozen=True)
+class GradeGap:
+    """Pairs of a good completion and one that is clearly worse: more so where the good one was given.
+
+    Source: Rosset et al. 2024 (DNO-Prct, arXiv:2404.03715), section 5.1: grades from 1 to 6.
+    """
+
+    lowest: float = 5.0
+    """The least grade of the better one."""
+    gap: float = 2.0
+    """How much lower the other is, where the better one was given (a teacher's)."""
+    own_gap: float = 1.0
+    """The same, where the better one is the policy's own; given ones may be the worse of a pair."""
+
+    def __call__(self, rewards: Float[Array, "P G"], *, given: Bool[Array, "P G"]) -> Pairs:
+        """See `Pairing`; `given` marks completions that are not the policy's."""
+        members, _ = AllPairs()(rewards)
+        better, worse = (jnp.take_along_axis(rewards, members[..., place], axis=1) for place in (0, 1))
+        apart = jnp.where(jnp.take_along_axis(given, members[..., 0], axis=1), self.gap, self.own_gap)
+        return members, (better >= self.lowest) & (better - worse >= apart)
+
+
 def ranked(rewards: Float[Array, "P G"]) -> Pairs:
     """The whole group, best first: one ranking a row. Without a reward is last, equal rewards are by their place."""
     order = jnp.argsort(jnp.where(jnp.isnan(rewards), jnp.inf, -rewards), axis=1)

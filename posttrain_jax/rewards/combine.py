@@ -31,6 +31,14 @@ class WeightedRewards:
                     f"reward {name!r} must be a callable of one sample or have `score_group`, and not both: {reward!r}"
                 )
 
+        if sum(isinstance(reward, samples.Comparing) for _, reward in self.terms.values()) > 1:
+            raise ValueError("several rewards compare completions, and a run reads the comparisons of one: keep one.")
+
+    @property
+    def comparing(self) -> int | None:
+        """The column of the reward that compares completions two by two, if there is one."""
+        return next((place for place, one in enumerate(self.rewards) if isinstance(one, samples.Comparing)), None)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The columns' names, in order."""

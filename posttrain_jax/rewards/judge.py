@@ -89,6 +89,19 @@ def ring(count: int) -> list[tuple[int, int]]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Against:
+    """The policy's completions with each of the opponent's, which stand last, and with no other."""
+
+    opponents: int
+    """Completions of the opponent."""
+
+    def __call__(self, count: int) -> list[tuple[int, int]]:
+        """2 (count - opponents) opponents questions."""
+        own = count - self.opponents
+        return list(itertools.product(range(own), range(own, count)))
+
+
+@dataclasses.dataclass(frozen=True)
 class Pairwise:
     """The share of its comparisons that an answer wins; the judge is asked about each pair in both orders.
 
@@ -114,13 +127,17 @@ class Pairwise:
 
     def score_group(self, group: Sequence[samples.Sample]) -> list[float]:
         """In [0, 1], or NaN."""
+        rows = [[share for share in row if not math.isnan(share)] for row in self.compare_group(group)]
+        return [sum(shares) / len(shares) if shares else math.nan for shares in rows]
+
+    def compare_group(self, group: Sequence[samples.Sample]) -> list[list[float]]:
+        """w_ij by row; NaN where two are not compared. What compares completions with each other reads it whole."""
         answers = [self.extract(sample.completion) for sample in group]
-        wins: list[list[float]] = [[] for _ in group]
+        wins = [[math.nan] * len(group) for _ in group]
         for one, other in self.pairs(len(group)):
             share = self._compare(self.task(group[one]), answers[one], answers[other])
-            wins[one].append(share)
-            wins[other].append(1 - share)
-        return [sum(shares) / len(shares) if shares else math.nan for shares in wins]
+            wins[one][other], wins[other][one] = share, 1 - share
+        return wins
 
     def _compare(self, task: str, one: str | None, other: str | None) -> float:
         """w of the one."""

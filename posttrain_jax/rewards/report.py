@@ -41,6 +41,8 @@ class Scores:
     names: tuple[str, ...]
     """Of the K columns."""
     report: ScoreReport
+    wins: Float[np.ndarray, "P G G"] | None = None
+    """The probability that one sample of a row beats another; NaN where two are not compared. None: none compares."""
 
 
 def assemble(
@@ -48,11 +50,25 @@ def assemble(
 ) -> Scores:
     """Arrays and counts of the outcomes, given for P * G samples in order."""
     failed = np.asarray([any(isinstance(value, worker.Failure) for value in row) for row in outcomes], bool)
-    numbers = [[np.nan if isinstance(value, worker.Failure) else value for value in row] for row in outcomes]
-    columns = np.asarray(numbers, np.float32).reshape(*shape, len(rewards.names))
+    columns = np.asarray([[_number(value) for value in row] for row in outcomes], np.float32)
+    columns = columns.reshape(*shape, len(rewards.names))
     # A sum over the rewards that survived would pass for a bad score: the sample as a whole has none.
     totals = np.where(failed.reshape(shape), np.float32(np.nan), rewards.total(columns))
-    return Scores(totals, columns, rewards.names, _count(outcomes, rewards.names))
+    wins = None if rewards.comparing is None else _wins([row[rewards.comparing] for row in outcomes], shape)
+    return Scores(totals, columns, rewards.names, _count(outcomes, rewards.names), wins)
+
+
+def _number(value: worker.Outcome) -> float:
+    """A score as it is, comparisons as the share that the sample wins of its own."""
+    if isinstance(value, tuple):
+        known = [share for share in value if not np.isnan(share)]
+        return sum(known) / len(known) if known else np.nan
+    return np.nan if isinstance(value, worker.Failure) else value
+
+
+def _wins(rows: Sequence[worker.Outcome], shape: tuple[int, int]) -> Float[np.ndarray, "P G G"]:
+    nothing = (np.nan,) * shape[1]
+    return np.asarray([row if isinstance(row, tuple) else nothing for row in rows], np.float32).reshape(*shape, -1)
 
 
 def _count(outcomes: Sequence[Sequence[worker.Outcome]], names: tuple[str, ...]) -> ScoreReport:

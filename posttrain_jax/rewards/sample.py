@@ -48,6 +48,18 @@ class GroupReward(Protocol):
         ...
 
 
+@runtime_checkable
+class Comparing(GroupReward, Protocol):
+    """A group reward that says how the samples of a prompt compare, two by two: the pool asks for this alone.
+
+    The reward of a sample is then the mean of its row, and what compares completions reads the whole matrix.
+    """
+
+    def compare_group(self, group: Sequence[Sample], /) -> Sequence[Sequence[float]]:
+        """Entry (i, j) is the probability that i beats j, in [0, 1]; NaN where the two are not compared, as j = i."""
+        ...
+
+
 AnyReward = Reward | GroupReward
 
 

@@ -59,10 +59,11 @@ class Job:
     """Of the rewards, by their place."""
 
 
-Outcome = float | Failure
+Outcome = float | tuple[float, ...] | Failure
+"""A score, or the row of a sample in its group's comparisons."""
 
 
-def check(value: object) -> Outcome:
+def check(value: object) -> float | Failure:
     """The value as a float, or why it is no score. NaN is one: the reward does not apply."""
     if not isinstance(value, str | bytes):
         try:
@@ -80,7 +81,9 @@ def evaluate(rewards: Sequence[samples.AnyReward], job: Job) -> list[list[Outcom
     for reward in (rewards[column] for column in job.columns):
         # The reward is anyone's code and the completion anyone's text: every exception is counted and shown.
         try:
-            if isinstance(reward, samples.GroupReward):
+            if isinstance(reward, samples.Comparing):
+                outcomes.append(_check_rows(reward.compare_group(job.samples), len(job.samples)))
+            elif isinstance(reward, samples.GroupReward):
                 outcomes.append(_check_group(reward.score_group(job.samples), len(job.samples)))
             else:
                 outcomes.append([check(reward(sample)) for sample in job.samples])
@@ -94,6 +97,16 @@ def _check_group(values: object, count: int) -> list[Outcome]:
     if len(scores) == count:
         return [check(score) for score in scores]
     return [Failure("invalid", f"returned {values!r:.200}, which is not {count} scores")] * count
+
+
+def _check_rows(values: object, count: int) -> list[Outcome]:
+    """A row of probabilities for each sample, or one reason why there is none."""
+    rows = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else []
+    found = [_check_group(row, count) for row in rows]
+    numbers = [tuple(x for x in row if isinstance(x, float) and not (x < 0 or x > 1)) for row in found]
+    if [len(row) for row in numbers] == [count] * count:
+        return list(numbers)
+    return [Failure("invalid", f"returned {values!r:.200}, not {count} rows of {count} probabilities")] * count
 
 
 def serve(descriptor: int) -> None:

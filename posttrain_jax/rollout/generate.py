@@ -1,7 +1,8 @@
 """Generate completions: each prompt encoded once for its whole group, one token at a time until all have stopped."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,13 @@ Generate = Callable[
     [PyTree, Int[Array, "P S"], Int[Array, "P"], Int[Array, "P"], Key[Array, ""]],
     types.Rollout,
 ]
+
+
+class Part(NamedTuple):
+    """A model whose logits are sampled from, and by how much they are multiplied."""
+
+    model: actor_critic.Policy
+    coefficient: float
 
 
 def make_generate(
@@ -36,7 +44,40 @@ def make_generate(
     Raises:
         ValueError: `group_size` is below 1 or does not fit `arranged`, or a stop id is outside the vocabulary.
     """
-    vocab = model.config.vocab_size
+    plain = _plain({"": Part(model, 1.0)}, sampling, group_size, arranged)
+
+    def generate(params, prompts, prompt_lengths, group_ids, key):
+        return plain({"": params}, prompts, prompt_lengths, group_ids, key)
+
+    return jax.jit(generate, out_shardings=model.row_sharding)
+
+
+def make_mixed(
+    parts: Mapping[str, Part],
+    sampling: sample.Sampling,
+    group_size: int,
+    arranged: arrangement.Arrangement = arrangement.ALONE,
+) -> Generate:
+    """As `make_generate`, from several models at once: tokens of softmax(sum_k c_k logits_k / temperature).
+
+    Coefficients that sum to 1 are a geometric mixture, token by token; a single one below 1 is a higher temperature.
+    The models may differ in all but vocabulary and mesh. `generate` takes their parameters by the same names; the
+    statistics are of the mixture.
+
+    Raises:
+        ValueError: as `make_generate`, or the vocabularies differ.
+    """
+    sharding = next(iter(parts.values())).model.row_sharding
+    return jax.jit(_plain(parts, sampling, group_size, arranged), out_shardings=sharding)
+
+
+def _plain(
+    parts: Mapping[str, Part], sampling: sample.Sampling, group_size: int, arranged: arrangement.Arrangement
+) -> Generate:
+    """`make_mixed`, not compiled."""
+    vocab, *others = sorted({part.model.config.vocab_size for part in parts.values()})
+    if others:
+        raise ValueError(f"models of {vocab} and {others[0]} tokens share no logits: mix models of one vocabulary.")
     if group_size < 1:
         raise ValueError(f"group_size is {group_size}: a prompt needs at least one completion.")
     if any(not 0 <= stop < vocab for stop in sampling.stop_ids):
@@ -46,9 +87,9 @@ def make_generate(
     arranged.check(group_size, sampling.max_new_tokens)
 
     def generate(params, prompts, prompt_lengths, group_ids, key):
-        sampler, weights = model.for_sampling(params)
+        samplers = [_Sampler(*one.model.for_sampling(params[name]), one.coefficient) for name, one in parts.items()]
         keys = sample_keys(key, group_ids, group_size)
-        tokens, stats, kept = _decode(sampler, weights, prompts, prompt_lengths, keys, sampling, arranged)
+        tokens, stats, kept = _decode(samplers, prompts, prompt_lengths, keys, sampling, arranged)
         lengths, truncated = _lengths(tokens, sampling.stop_ids)
         mask = jnp.arange(sampling.max_new_tokens)[None, None] < lengths[..., None]
         groups = types.Groups(
@@ -64,7 +105,7 @@ def make_generate(
         rollout = types.Rollout(groups=groups, sampler=stats, truncated=truncated, kept_ids=kept)
         return _told(rollout, arranged)
 
-    return jax.jit(generate, out_shardings=model.row_sharding)
+    return generate
 
 
 def sample_keys(key: Key[Array, ""], group_ids: Int[Array, "P"], group_size: int) -> Key[Array, "P G"]:
@@ -94,16 +135,27 @@ def _told(rollout: types.Rollout, arranged: arrangement.Arrangement) -> types.Ro
     return rollout
 
 
-def _decode(model, params, prompts, prompt_lengths, keys, sampling, arranged):
+class _Sampler(NamedTuple):
+    """A model made ready for sampling."""
+
+    model: actor_critic.Policy
+    params: PyTree
+    coefficient: float
+
+
+def _decode(samplers, prompts, prompt_lengths, keys, sampling, arranged):
     """All T tokens (those behind a stop are noise), their statistics, and the kept ids, each `[P, G, T, ...]`."""
     rows, group, length = *keys.shape, sampling.max_new_tokens
-    cache, last = model.encode(params, prompts, prompt_lengths)
-    head = model.head_weight(params)
+    caches, lasts = zip(*(one.model.encode(one.params, prompts, prompt_lengths) for one in samplers), strict=True)
+    # A weighted sum of logits is the product of the hidden states side by side with the heads one below the other.
+    head = _joined([one.model.head_weight(one.params) for one in samplers], axis=0)
+    place = {"mesh": samplers[0].model.mesh, "rules": samplers[0].model.rules}
     greedy = jnp.asarray(arranged.likeliest(group)) if arranged.greedy else None
     leaders = jnp.asarray(arranged.leaders(group, length))
 
     def draw(hidden, t) -> sample.Draw:
-        drawn = sample.draw(hidden, head, keys, t, sampling=sampling, mesh=model.mesh, rules=model.rules, greedy=greedy)
+        scaled = [x if one.coefficient == 1 else one.coefficient * x for one, x in zip(samplers, hidden, strict=True)]
+        drawn = sample.draw(_joined(scaled, -1), head, keys, t, sampling=sampling, greedy=greedy, **place)
         return jax.tree.map(lambda x: jnp.take(x, leaders[t], axis=1), drawn) if arranged.splits else drawn
 
     def unfinished(carry):
@@ -114,17 +166,26 @@ def _decode(model, params, prompts, prompt_lengths, keys, sampling, arranged):
         t, hidden, own, drawn, stopped = carry
         token = draw(hidden, t)
         drawn = jax.tree.map(lambda all_, one: lax.dynamic_update_index_in_dim(all_, one, t, 0), drawn, token)
-        hidden, own = model.extend(params, cache, token.tokens[..., None], own, t)
-        return t + 1, hidden[:, :, 0], own, drawn, stopped | _stops(token.tokens, sampling.stop_ids)
+        moved = [
+            one.model.extend(one.params, cache, token.tokens[..., None], mine, t)
+            for one, cache, mine in zip(samplers, caches, own, strict=True)
+        ]
+        hidden, own = [x[:, :, 0] for x, _ in moved], [mine for _, mine in moved]
+        return t + 1, hidden, own, drawn, stopped | _stops(token.tokens, sampling.stop_ids)
 
-    hidden = jnp.broadcast_to(last[:, None], (rows, group, last.shape[-1]))
+    hidden = [jnp.broadcast_to(last[:, None], (rows, group, last.shape[-1])) for last in lasts]
+    own = [one.model.own_cache(rows, group, length) for one in samplers]
     room = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), jax.eval_shape(draw, hidden, jnp.int32(0)))
-    start = (jnp.int32(0), hidden, model.own_cache(rows, group, length), room, jnp.zeros((rows, group), bool))
+    start = (jnp.int32(0), hidden, own, room, jnp.zeros((rows, group), bool))
     _, hidden, _, drawn, _ = lax.while_loop(unfinished, step, start)
     # The last token needs no hidden state behind it: drawn outside the loop. (If all stopped early it is noise.)
     final = draw(hidden, jnp.int32(length - 1))
     drawn = jax.tree.map(lambda all_, one: jnp.moveaxis(all_.at[length - 1].set(one), 0, 2), drawn, final)
     return drawn.tokens, types.TokenStats(logps=drawn.logps, entropy=drawn.entropy), drawn.kept_ids
+
+
+def _joined(parts: list[Array], axis: int) -> Array:
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=axis)
 
 
 def _stops(tokens: Int[Array, "..."], stop_ids: tuple[int, ...]) -> Bool[Array, "..."]:

@@ -14,8 +14,7 @@ from posttrain_jax import types
 from posttrain_jax.data import iterate
 from posttrain_jax.models import actor_critic, tokenizer
 from posttrain_jax.rewards import pool, report
-from posttrain_jax.rollout import generate
-from posttrain_jax.train import capacity, checks, judging, metrics, rows, summary, text
+from posttrain_jax.train import capacity, checks, judging, metrics, player, rows, summary, text
 
 JUDGE = "judge"
 """The column of the reward model."""
@@ -25,8 +24,8 @@ class Rewards(NamedTuple):
     """Of a rollout, on the devices; NaN where there is none."""
 
     total: Float[Array, "P G"]
-    columns: dict[str, Float[Array, "P ..."]]
-    """Each reward by itself [P, G], and the columns of the data."""
+    columns: dict[str, Array]
+    """Each reward by itself [P, G], their comparisons, whose each completion is, and the columns of the data."""
 
 
 class Experience(NamedTuple):
@@ -48,7 +47,7 @@ class Collector:
     def __init__(
         self,
         model: actor_critic.Policy,
-        sampler: generate.Generate,
+        sampler: player.Sampler,
         stop_ids: Sequence[int],
         *,
         words: tokenizer.Tokenizer,
@@ -57,27 +56,28 @@ class Collector:
         recipe: object,
         judge: judging.Judge | None,
     ):
-        """Args: `rollout.generate.make_generate`, the ids that end a completion, and what `online.Online` holds."""
+        """Args: who draws, the ids that end a completion, and what `online.Online` holds."""
         self._judge = judge
         self._ask = None if judge is None else capacity.checked("the reward model", judging.make_score(judge))
         self._model, self._words, self._rewards, self._data = model, words, rewards, data
         self._stop_ids, self._notices, self._recipe = stop_ids, summary.Notices(), recipe
-        self._generate = capacity.checked("sampling", sampler)
+        self._sampler = sampler
         self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
 
-    def collect(self, params: PyTree, key: Key[Array, ""], clock: metrics.Clock) -> Experience:
+    def collect(self, params: Mapping[str, PyTree], key: Key[Array, ""], clock: metrics.Clock) -> Experience:
         """What the next prompts of the data give.
 
         Args:
-            params: all of the policy's.
+            params: by role, as the sampler's `params` gives them.
             key: of the step.
             clock: counts the seconds of both phases.
         """
         with clock.phase("rollout"):
             prompts = next(self._data)
             checks.numbered(self._recipe, prompts.group_ids)
-            asked = map(self._put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
-            rollout = self._generate(params, *asked, key)
+            asked = prompts.prompts, prompts.prompt_lengths, prompts.group_ids
+            tokens, lengths, ids = (self._put(x) for x in asked)
+            rollout = self._sampler(params, tokens, lengths, ids, key)
             here = rows.to_host(rollout)
         with clock.phase("score"):
             samples = text.decode(prompts, here, self._words, self._stop_ids)
@@ -107,7 +107,9 @@ class Collector:
         self._notices.constant(names, np.asarray(by_column.constant))
         named = zip(names, np.asarray(by_column.means), strict=True)
         values |= {f"reward/{name}": float(x) for name, x in named if len(names) > 1}
-        return Rewards(rewards, {name: columns[..., index] for index, name in enumerate(names)}), values
+        by_name = {name: columns[..., index] for index, name in enumerate(names)}
+        wins = {} if scores.wins is None else {"wins": self._put(scores.wins)}
+        return Rewards(rewards, by_name | wins | self._sampler.column(rollout)), values
 
 
 @jax.jit

@@ -12,7 +12,7 @@ from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
 from posttrain_jax.models import actor_critic, lora, tokenizer
 from posttrain_jax.rewards import pool
-from posttrain_jax.rollout import generate, sample
+from posttrain_jax.rollout import sample
 from posttrain_jax.train import (
     capacity,
     checks,
@@ -20,6 +20,7 @@ from posttrain_jax.train import (
     experience,
     judging,
     metrics,
+    player,
     process,
     reference,
     run,
@@ -53,11 +54,16 @@ class Online:
     """Other models that the recipe compares with or asks, by role; the reference's is `ref`."""
     judge: judging.Judge | None = None
     """A reward model, whose weighted reward is added to the others'; its column is `judge`."""
+    versions: Mapping[str, reference.Moving] = dataclasses.field(default_factory=dict)
+    """Further versions of the policy, by role, each beginning as the policy and moving like a reference."""
+    players: player.Players | None = None
+    """Who draws the completions, where the policy plays against an opponent; None where it draws all."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
         if self.updates_per_rollout < 1:
             raise ValueError(f"updates_per_rollout={self.updates_per_rollout} learns nothing: take at least 1.")
+        player.check(self.recipe, self.players)
 
 
 def run_online(
@@ -83,26 +89,27 @@ def run_online(
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
         RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
     """
-    compared = reference.compared(parts.recipe, parts.model, parts.fixed)
+    compared = reference.compared(parts.recipe, parts.model, parts.fixed, parts.versions)
     stages = _Stages(parts, plan, compared, frozen=lora.split(params)[1])
     memory = credit.init_memory(parts.recipe)
     with run.Run(plan, _about(parts), loggers) as journal, tracing.Guard() as guard:
-        ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
+        start = reference.start(parts.moving, params, ref_params)
+        ref = reference.Reference(parts.moving, start, parts.versions, params)
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in guard.steps(journal.steps()):
             clock, position = metrics.Clock(), parts.data.state()
-            found = stages.collect(state, step, clock)
+            found = stages.collect(state, ref, step, clock)
             if found.values["unscored"] == 1:
                 raise journal.stop(step, state, position, summary.unscored(found.report), ref)
             with clock.phase("reference"):
-                batch, memory = stages.credit(state, ref.params, found)
+                batch, memory = stages.credit(state, ref, found)
             if step == journal.start + 1:
                 stages.check_rollout(state, found)
             if step == 1:
                 stages.check_learning(state, ref.params if ref_params is None else None, found, batch)
             with clock.phase("update"):
-                state, learned = stages.learn(state, ref.params, found, batch)
+                state, learned = stages.learn(state, ref, found, batch)
             guard.check(step, found.rollout.groups, (state, found.rollout, batch))
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
@@ -132,10 +139,13 @@ class _Stages:
             checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, longest)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts, self._frozen, self._compared = parts, frozen, compared
-        sampler = generate.make_generate(model, parts.sampling, parts.group_size, arrangement.of(parts.recipe))
+        arranged, size = arrangement.of(parts.recipe), parts.group_size
+        self._sampler = player.Sampler(
+            model, parts.sampling, size, arranged, players=parts.players, versions=parts.versions, fixed=parts.fixed
+        )
         self._collector = experience.Collector(
             model,
-            sampler,
+            self._sampler,
             parts.sampling.stop_ids,
             words=parts.tokenizer,
             rewards=parts.rewards,
@@ -159,23 +169,28 @@ class _Stages:
     def _whole(self, state: types.TrainState) -> PyTree:
         return lora.join(state.params, self._frozen)
 
-    def collect(self, state: types.TrainState, step: int, clock: metrics.Clock) -> experience.Experience:
+    def collect(
+        self, state: types.TrainState, ref: reference.Reference, step: int, clock: metrics.Clock
+    ) -> experience.Experience:
         """Prompts -> rollout -> rewards."""
-        return self._collector.collect(self._whole(state), jax.random.fold_in(state.key, step), clock)
+        params = self._sampler.params(state, ref, self._frozen)
+        return self._collector.collect(params, jax.random.fold_in(state.key, step), clock)
 
-    def credit(self, state: types.TrainState, ref_params: PyTree, found: experience.Experience) -> credit.Credited:
+    def credit(
+        self, state: types.TrainState, ref: reference.Reference, found: experience.Experience
+    ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
         rollout, rewards = found.rollout, found.rewards
         whole = dataclasses.replace(state, params=self._whole(state))
-        fixed = self._compared.params(ref_params)
-        batch, memory = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
+        fixed = self._compared.params(ref.params, ref.versions)
+        batch, memory = self._credit(whole, ref.params, rollout, rewards.total, rewards.columns, fixed)
         if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
             old = self._score(whole.params, rollout.groups, rollout.kept_ids)
             batch = dataclasses.replace(batch, old_logps=old.logps)
         return jax.block_until_ready((batch, memory))
 
     def learn(
-        self, state: types.TrainState, ref_params: PyTree, found: experience.Experience, batch: Any
+        self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, batch: Any
     ) -> tuple[types.TrainState, dict[str, float]]:
         """All updates on a rollout, up to one that is not finite, and the numbers of the last.
 
@@ -183,11 +198,11 @@ class _Stages:
         """
         values: dict[str, float] = {}
         rollout, rewards = found.rollout, found.rewards
-        fixed = self._compared.params(ref_params)
+        fixed = self._compared.params(ref.params, ref.versions)
         for number in range(self._parts.updates_per_rollout):
             if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
                 whole = dataclasses.replace(state, params=self._whole(state))
-                anew, _ = self._credit(whole, ref_params, rollout, rewards.total, rewards.columns, fixed)
+                anew, _ = self._credit(whole, ref.params, rollout, rewards.total, rewards.columns, fixed)
                 same = isinstance(anew, types.PolicyBatch)
                 batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew
             state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)
@@ -197,10 +212,11 @@ class _Stages:
         return state, values
 
     def check_rollout(self, state: types.TrainState, found: experience.Experience) -> None:
-        """Refuse parameters that hold NaN, and a sampler that is not the policy."""
-        rollout = found.rollout
-        policy = self._score(self._whole(state), rollout.groups, rollout.kept_ids)
-        checks.agreement(rollout.sampler, policy, rollout.groups.completion_mask, self._whole(state))
+        """Refuse parameters that hold NaN, and a sampler that is not the policy; an opponent is not looked at."""
+        rollout, whole = found.rollout, self._whole(state)
+        if self._sampler.on_policy:
+            policy = self._score(whole, rollout.groups, rollout.kept_ids)
+            checks.agreement(rollout.sampler, policy, self._sampler.own(rollout), whole)
 
     def check_learning(
         self, state: types.TrainState, start: PyTree | None, found: experience.Experience, batch: Any
@@ -227,4 +243,4 @@ def _about(parts: Online) -> dict[str, str]:
         "group_size": str(parts.group_size),
         "updates_per_rollout": str(parts.updates_per_rollout),
         "reference": repr(parts.moving),
-    } | ({} if parts.judge is None else {"judge": repr(parts.judge)})
+    } | {name: repr(vars(parts)[name]) for name in ("judge", "versions", "players") if vars(parts)[name]}

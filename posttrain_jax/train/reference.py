@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import jax
@@ -34,28 +34,30 @@ class Compared(NamedTuple):
     others: dict[str, PyTree]
     """Parameters of all but the reference."""
 
-    def params(self, ref_params: PyTree) -> dict[str, PyTree]:
-        """Parameters by role, the reference's being those of today."""
-        return {"ref": ref_params, **self.others} if self.models else {}
+    def params(self, ref_params: PyTree, versions: Mapping[str, PyTree] | None = None) -> dict[str, PyTree]:
+        """Parameters by role, those of the reference and of the policy's versions being today's."""
+        return {"ref": ref_params, **self.others, **(versions or {})} if self.models else {}
 
 
-def compared(recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed]) -> Compared:
+def compared(
+    recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed], versions: Collection[str] = ()
+) -> Compared:
     """The reference, which is of the policy's `model`, and `fixed`, for a recipe that compares; nothing for another.
 
-    A recipe that looks at the policy may ask `fixed` without comparing.
+    A recipe that looks at the policy may ask `fixed` without comparing, and the policy's `versions`.
 
     Raises:
         ValueError: models are given and the recipe compares with none, or one lies on another mesh.
     """
-    asks = isinstance(recipe, types.InformedOnline | types.InformedOffline)
-    if not isinstance(recipe, comparison.Comparing) and not (fixed and asks):
+    asks = isinstance(recipe, types.InformedOnline | types.InformedOffline) and (fixed or versions)
+    if not isinstance(recipe, comparison.Comparing) and not asks:
         if fixed:
             raise ValueError(f"{type(recipe).__name__} compares with no model: leave {sorted(fixed)} out.")
         return Compared({}, {})
     for role, other in fixed.items():
         if other.model.mesh != model.mesh:
             raise ValueError(f"'{role}' lies on another mesh than the policy: build its model on the policy's.")
-    models = {"ref": model} | {role: other.model for role, other in fixed.items()}
+    models = dict.fromkeys(("ref", *versions), model) | {role: other.model for role, other in fixed.items()}
     return Compared(models, {role: other.params for role, other in fixed.items()})
 
 
@@ -108,6 +110,8 @@ class Moving:
 
     def follow(self, ref_params: PyTree, params: PyTree, step: int) -> PyTree:
         """The reference after `step`; the memory of `ref_params` is given away."""
+        if self.share == 1 and step % self.every == 0:  # exactly, where the average would round
+            return copy(params)
         return _follow(ref_params, params, jnp.float32(self.share)) if step % self.every == 0 else ref_params
 
 
@@ -118,27 +122,61 @@ def start(moving: Moving | None, params: PyTree, given: PyTree | None) -> PyTree
 
 
 class Reference:
-    """The reference of a run: its parameters now, and how they move."""
+    """The reference of a run and other versions of its policy: their parameters now, and how they move."""
 
-    def __init__(self, moving: Moving | None, params: PyTree):
-        """Begin with `params`, which are copied where they will move: a base under adapters is not."""
+    def __init__(
+        self,
+        moving: Moving | None,
+        params: PyTree,
+        versions: Mapping[str, Moving] | None = None,
+        policy: PyTree | None = None,
+    ):
+        """Begin with `params`, which are copied where they will move: a base under adapters is not.
+
+        Args:
+            moving: how the reference follows the policy; None where it stands still.
+            params: the reference's.
+            versions: how others follow it, by role: the policy of some steps ago, its average.
+            policy: what they begin with.
+        """
         self._moving = moving
         moved, self._frozen = lora.split(params)
         self.params = params if moving is None else lora.join(copy(moved), self._frozen)
+        trained, self._base = lora.split(policy)
+        self._versions = {role: (rule, copy(trained)) for role, rule in (versions or {}).items()}
+
+    @property
+    def versions(self) -> dict[str, PyTree]:
+        """Parameters of the other versions, by role."""
+        return {role: lora.join(params, self._base) for role, (_, params) in self._versions.items()}
 
     def saved(self) -> PyTree | None:
         """What a checkpoint must hold: nothing of a reference that stands still."""
-        return None if self._moving is None else lora.split(self.params)[0]
+        return self._packed(lora.split(self.params)[0], {role: params for role, (_, params) in self._versions.items()})
+
+    def abstract(self, trained: PyTree) -> PyTree | None:
+        """What `saved` gives, as shapes: all of it is like the parameters that are trained."""
+        return self._packed(trained, dict.fromkeys(self._versions, trained))
 
     def restore(self, saved: PyTree | None) -> None:
         """Go on from what `saved` gave."""
-        self.params = self.params if saved is None else lora.join(saved, self._frozen)
+        if saved is None:
+            return
+        ref = saved.get("ref") if self._versions else saved
+        self.params = self.params if self._moving is None else lora.join(ref, self._frozen)
+        self._versions = {role: (rule, saved[role]) for role, (rule, _) in self._versions.items()}
 
     def follow(self, policy: PyTree, step: int) -> None:
         """Move, if it is time, after `step`."""
         if self._moving is not None:
             moved = self._moving.follow(lora.split(self.params)[0], policy, step)
             self.params = lora.join(moved, self._frozen)
+        for role, (rule, params) in self._versions.items():
+            self._versions[role] = rule, rule.follow(params, policy, step)
+
+    def _packed(self, ref: PyTree, versions: dict[str, PyTree]) -> PyTree | None:
+        moved = None if self._moving is None else ref
+        return versions | ({} if moved is None else {"ref": moved}) if versions else moved
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -111,7 +111,7 @@ class Run:
         params, self.frozen = lora.split(params)
         self.about |= provenance.of_base(self.frozen, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)
-        moved = None if ref.saved() is None else wanted.params
+        moved = ref.abstract(wanted.params)
         checks.batch(iterate.ahead(data), self.plan.micro_batches, model.row_shards)
         with process.as_one():
             checks.disk(self._checkpoints.folder, (wanted, moved), self._saves_ahead())

@@ -137,6 +137,15 @@ def answering(recipe, data):
     return dataclasses.replace(batch, old_logps=data.old.logps)
 
 
+def playing(recipe, data):
+    """Credit of own completions against an opponent's, who drew the truncated ones; nothing is remembered."""
+    rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
+    fixed = {"target": lambda *_: data.ref}
+    lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
+    columns = {"opponent": data.truncated.astype(jnp.float32)}
+    return recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())[0]
+
+
 def segments(groups, rewards):
     """Pairs of tokens, that begin in one of two states and earn something of the reward."""
     shape = (*rewards.shape, 3)
@@ -172,6 +181,8 @@ def informed(recipe, data):
     prompts = jnp.zeros(data.groups.prompts.shape)
     columns = {
         "scores": rewards,
+        "win_rates": jnp.sin(rewards) ** 2,
+        "log_odds": rewards,
         "desirable": (rewards > 0).astype(jnp.float32),
         "grades": jnp.abs(rewards),
         "winners": rewards,

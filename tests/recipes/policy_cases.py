@@ -5,11 +5,13 @@ import cases
 import posttrain_jax as pt
 from posttrain_jax.losses import (
     constraint,
+    contest,
     controller,
     difficulty,
     limit,
     maxmin,
     multiplier,
+    pairwise,
     ratio,
     schedule,
     score,
@@ -111,4 +113,9 @@ CASES = {
     "occupancy_regularized": cases.Case(pt.OccupancyRegularized(0.1), cases.once),
     "grao": cases.Case(pt.GRAO(), cases.demonstrated),
     "rto": cases.Case(pt.RTO(), cases.looking, valued=True, flat_groups_rest=False),
+    "spo": cases.Case(pt.SPO(preference=contest.hard), cases.playing, spans_rows=False),
+    "nash_md": cases.Case(pt.NashMD(preference=contest.BradleyTerry()), cases.playing, spans_rows=False),
+    "nash_mp": cases.Case(pt.NashMP(preference=contest.BradleyTerry()), cases.playing, spans_rows=False),
+    "p3o": cases.Case(pt.P3O(), cases.online, spans_rows=False),
+    "p3o_separate": cases.Case(pt.P3O(pairwise.Separate(), kl_coef=0.0), cases.online, spans_rows=False),
 }

@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import generator
+from posttrain_jax.losses import contest, generator
 
 CASES = {
     "sft": cases.Case(pt.SFT(), cases.offline),
@@ -60,4 +60,8 @@ CASES = {
     "rrpo": cases.Case(pt.RRPO(kl_coef=0.1), cases.informed, group_size=2, divergences=("kl",)),
     "sparse_po": cases.Case(pt.SparsePO(reward_sparsity=0.1), cases.sparse, group_size=2, divergences=("kl",)),
     "align_distil": cases.Case(pt.AlignDistil(), cases.informed, group_size=1, divergences=("teacher",)),
+    "dno": cases.Case(pt.DNO(), cases.informed, group_size=2),
+    "gpo": cases.Case(pt.GPO(beta=0.1), cases.informed, group_size=2),
+    "online_ipo1": cases.Case(pt.OnlineIPO1(preference=contest.BradleyTerry()), cases.playing, spans_rows=False),
+    "online_ipo2": cases.Case(pt.OnlineIPO2(preference=contest.BradleyTerry()), cases.playing, spans_rows=False),
 }

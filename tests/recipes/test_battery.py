@@ -24,13 +24,15 @@ from posttrain_jax import types
 CASES = preference_cases.CASES | policy_cases.CASES | distillation_cases.CASES | reward_model_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {
-    n: case for n, case in CASES.items() if case.recipe.needs_ref and case.credit not in (cases.informed, cases.looking)
+    n: case
+    for n, case in CASES.items()
+    if case.recipe.needs_ref and case.credit not in (cases.informed, cases.playing, cases.looking)
 }
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
-MOVING = {name: case for name, case in ONLINE.items() if case.credit is not cases.distilled}
+MOVING = {name: case for name, case in ONLINE.items() if case.credit not in (cases.distilled, cases.playing)}
 EACH_MOVING = pytest.mark.parametrize("case", MOVING.values(), ids=MOVING)
 
 

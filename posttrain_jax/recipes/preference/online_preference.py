@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import masked, types
-from posttrain_jax.losses import pairing
+from posttrain_jax.losses import contest, pairing
 from posttrain_jax.recipes.preference import compared, dpo
 
 
@@ -27,6 +27,8 @@ class OnlinePreference:
     """What learns from the comparisons."""
     compare: pairing.Pairing = pairing.best_and_worst
     """Which completions are compared: `losses.pairing.best_and_worst`, `AllPairs`, or `ranked` for rankings."""
+    preference: contest.Preference = contest.hard
+    """Where the probabilities come from that win rates are means of: rewards, or a judge (`contest.judged`)."""
 
     @property
     def needs_ref(self) -> bool:
@@ -45,7 +47,8 @@ class OnlinePreference:
         used = ~jnp.isnan(compared.pick(rewards, members)) & counted.reshape(-1, 1)
         given = compared.rows(groups, members, used)
         if isinstance(self.recipe, types.InformedOffline):
-            known = {"scores": rewards, "win_rates": pairing.win_rates(rewards)}
+            wins = self.preference(rewards, columns)
+            known = {"scores": rewards, "win_rates": contest.shares(wins), "log_odds": contest.mean_log_odds(wins)}
             read = {name: compared.pick(x, members) for name, x in known.items()}
             inner, memory = self.recipe.credit(given, read, lookup, memory)
         else:
