@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.thr import THR
     from posttrain_jax.recipes.policy.tis import TIS
     from posttrain_jax.recipes.policy.topr import TOPR
+    from posttrain_jax.recipes.policy.tw_grpo import TWGRPO
     from posttrain_jax.recipes.policy.two_sided_grpo import TwoSidedGRPO
     from posttrain_jax.recipes.policy.unlikeliness import Unlikeliness
     from posttrain_jax.recipes.policy.value_pretraining import ValuePretraining
@@ -172,6 +173,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "TWGRPO": "recipes.policy.tw_grpo",
     "DRO": "recipes.policy.dro",
     "GRPOCARE": "recipes.policy.grpo_care",
     "Handover": "recipes.policy.handover",
@@ -399,6 +401,7 @@ __all__ = [
     "TOPR",
     "TREG",
     "TRPA",
+    "TWGRPO",
     "VAPO",
     "VESPO",
     "WPO",

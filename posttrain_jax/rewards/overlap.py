@@ -32,7 +32,7 @@ def contains(answer: Sequence[str], gold: Sequence[str]) -> float:
 def subset(answer: Sequence[str], gold: Sequence[str]) -> float:
     """|answer| / |gold| of different members where the answer names no wrong one, else 0: the soft reward of TW-GRPO.
 
-    Source: TW-GRPO 2025, as in the authors' code.
+    Source: TW-GRPO (Dang et al. 2025, arXiv:2505.24718), as in the authors' code.
     """
     return len(set(answer)) / len(set(gold)) if set(answer) <= set(gold) else 0.0
 

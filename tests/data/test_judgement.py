@@ -1,29 +1,24 @@
-import pytest
-
-from posttrain_jax.data import fields, judgement
-from posttrain_jax.models import vocabulary
-
-WORDS = vocabulary.characters("".join(map(chr, range(32, 127))) + "\n")
-PAIR = fields.Preference("Say hi.", "hi", "go away")
+from posttrain_jax.data import judgement
 
 
-def test_both_orders_are_behind_one_prompt():
-    row = judgement.both_orders(3, PAIR, WORDS)
-    assert row.index == 3
-    assert WORDS.decode(row.prompt.tolist()) == "Say hi."
-    first, second = (WORDS.decode(ids.tolist()) for ids in row.completions)
-    assert first == "\n\nAnswer A: hi\n\nAnswer B: go away\n\nWhich answer is better?"
-    assert second == "\n\nAnswer A: go away\n\nAnswer B: hi\n\nWhich answer is better?"
+def test_the_better_answer_stands_anywhere():
+    pairs = [judgement.pair("q", "good", "bad", row, seed=0) for row in range(200)]
+    assert pairs == [judgement.pair("q", "good", "bad", row, seed=0) for row in range(200)]
+    firsts = [pair.answer == "Answer 1 is better" for pair in pairs]
+    assert 70 < sum(firsts) < 130
+    for pair, first in zip(pairs, firsts, strict=True):
+        assert ("Answer 1:\ngood" in pair.prompt) == first
+        assert ("Answer 2:\nbad" in pair.prompt) == first
 
 
-@pytest.mark.parametrize(("chosen_first", "right"), [(True, "A"), (False, "B")])
-def test_the_right_verdict_names_the_chosen(chosen_first, right):
-    row = judgement.verdicts(0, PAIR, WORDS, chosen_first=chosen_first)
-    assert f"Answer {right}: hi\n" in WORDS.decode(row.prompt.tolist())
-    assert [WORDS.decode(ids.tolist()) for ids in row.completions] == ([right, "B" if right == "A" else "A"])
+def test_rows_by_what_the_judge_made_of_them():
+    rows = [{"n": n} for n in range(4)]
+    got = judgement.route(rows, lambda row: row["n"] < 1)
+    assert got.imitate == rows[:1]
+    assert got.explore == rows[1:]
 
 
-def test_messages_are_refused():
-    messages = fields.Preference([{"role": "user", "content": "Say hi."}], "hi", "go away")
-    with pytest.raises(ValueError, match="render the messages first"):
-        judgement.both_orders(0, messages, WORDS)
+def test_rows_by_their_scores_before_and_after_reflection():
+    rows = [{"n": n} for n in range(3)]
+    got = judgement.select(rows, [(0.9, 0.9), (0.2, 0.7), (0.4, 0.3)], high=0.8, low=0.5)
+    assert (got.demonstrations, got.prompts, got.preferences) == ([rows[0]], [rows[2]], [rows[1]])
