@@ -41,7 +41,7 @@ def invert(
         right: the letter of the right one.
         kept: letters of the wrong ones that stay, at least one; all of them are right now.
 
-    Source: TW-GRPO (Dang et al. 2025, arXiv:2505.24718), question-answer inversion, which draws kept options and their order at random.
+    Source: TW-GRPO (Dang et al. 2025, arXiv:2505.24718), question-answer inversion; it draws the kept ones at random.
     """
     if not kept or right in kept or not set(kept) <= set(options):
         raise ValueError(f"kept={list(kept)} must be wrong options, at least one; {right!r} is the right one.")
