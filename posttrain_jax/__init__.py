@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.adaptive_entropy import AdaptiveEntropy
     from posttrain_jax.recipes.policy.adaptive_kl import AdaptiveKL
     from posttrain_jax.recipes.policy.apo import APO
+    from posttrain_jax.recipes.policy.ares import ARES
     from posttrain_jax.recipes.policy.asym_re import AsymRE
     from posttrain_jax.recipes.policy.bgpo import BGPO
     from posttrain_jax.recipes.policy.branch_grpo import BranchGRPO
@@ -173,6 +174,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "ARES": "recipes.policy.ares",
     "TWGRPO": "recipes.policy.tw_grpo",
     "DRO": "recipes.policy.dro",
     "GRPOCARE": "recipes.policy.grpo_care",
@@ -337,6 +339,7 @@ _MODULE_OF = {
 
 __all__ = [
     "APO",
+    "ARES",
     "BCO",
     "BGPO",
     "CISPO",

@@ -46,3 +46,17 @@ def test_the_threshold_is_a_median_of_high_quantiles():
 
 def test_buckets_by_accuracy():
     np.testing.assert_array_equal(effort.bucket(jnp.asarray([1.0, 2 / 3, 0.5, 1 / 3, 0.2])), [0, 0, 1, 1, 2])
+
+
+def test_what_is_remembered():
+    first = effort.none()
+    counts, kl = jnp.asarray([2.25, jnp.nan, 1.25]), jnp.asarray([0.02, jnp.nan, 0.01])
+    got = effort.move(first, effort.follow(first.tau, jnp.float32(1.0)), counts, kl, aim=0.01)
+    np.testing.assert_allclose(got.alpha, [0.5125, 0.5, 0.4875], rtol=1e-6)
+    np.testing.assert_allclose(got.error, [0.03, 0, 0], atol=1e-8)
+    np.testing.assert_allclose(got.beta, [np.exp(0.05 * 0.03), 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(got.kl, [0.02, np.nan, 0.01])
+    later = effort.move(got, effort.follow(got.tau, jnp.float32(2.0)), counts, kl + 1, aim=0.01)
+    assert float(later.tau) == pytest.approx(1.01)
+    np.testing.assert_array_equal(later.beta, got.beta)
+    assert float(effort.follow(later.tau, jnp.float32(jnp.nan))) == float(later.tau)

@@ -40,6 +40,7 @@ CASES = {
     "dro": cases.Case(
         pt.DRO((1, 2), (3,), length_coef=0.1, recipe=pt.GRPO(kl_coef=0.0)), cases.answering, flat_groups_rest=False
     ),
+    "ares": cases.Case(pt.ARES(width=1, above=0.0), cases.looking, flat_groups_rest=False),
     "tw_grpo": cases.Case(pt.TWGRPO(), cases.focused, spans_rows=False),
     "unlikeliness": cases.Case(pt.Unlikeliness(), cases.online),
     "filtered": cases.Case(pt.Filtered(keep=difficulty.Band(above=0.0)), cases.online),
