@@ -53,7 +53,7 @@ def worth(
 ) -> Float[Array, "*shape"]:
     """What is added to the accuracy of a completion with so many windows of high entropy.
 
-    With d = n - n*, margin m, cap c, H(x) = x^2 / 2k below k and x - k/2 above (of max(x, 0)), S the sigmoid of x / tmp:
+    With d = n - n*, margin m, cap c, H = x^2 / 2k below k and x - k/2 above, of max(x, 0), S the sigmoid of x / tmp:
     easy and right -min(c, c H(d - m) / (m + k)), medium and right the same of |d|, hard and right c S(d + m) above -m
     and -min(c, c H(-d - m) / 2 (m + k)) below, wrong c S(max(d - m, 0)) times 0.6, 0.8 and 1.
 

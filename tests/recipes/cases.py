@@ -144,6 +144,8 @@ def playing(recipe, data):
     lookup = types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed)
     columns = {"opponent": data.truncated.astype(jnp.float32)}
     return recipe.credit(rollout, data.rewards, columns, lookup, recipe.init_memory())[0]
+
+
 def focused(recipe, data):
     """As `online`, with a number of every position."""
     rollout = types.Rollout(groups=data.groups, sampler=data.old, truncated=data.truncated)
