@@ -80,3 +80,22 @@ def best_of_n_bound(n: int) -> Float[Array, ""]:
     Source: Beirami et al. 2024, arXiv:2401.01879, theorem 3.1.
     """
     return jnp.log(jnp.float32(n)) - (n - 1) / n
+
+
+def demonstrated_kl_coef(divergence: float, *, error: float) -> float:
+    """error / KL(expert || clone): the largest weight of a divergence from a clone that costs at most `error`.
+
+    A policy within `error` of the regularised optimum is then within 2 `error` of the expert's reward, as E_expert[R] -
+    E_pi[R] <= kl_coef KL(expert || clone) + error. The reference is the clone, fine-tuned on N demonstrations: its
+    divergence falls as 1 / N, so the weight may grow with N.
+
+    Args:
+        divergence: of whole completions, in nats: how much less likely held-out demonstrations are to the clone than to
+            the expert.
+        error: in units of the reward.
+
+    Source: Tiapkin et al. 2023 (demonstration-regularised RL, arXiv:2310.17303); the bound derived anew.
+    """
+    if not (divergence > 0 and error > 0):
+        raise ValueError(f"divergence={divergence} and error={error} bound nothing: both must be above 0.")
+    return error / divergence

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,27 @@ from posttrain_jax.train import update
 def copy(params: PyTree) -> PyTree:
     """The same parameters in memory of their own: an update gives away the memory of those that it is given."""
     return jax.tree.map(jnp.copy, params)
+
+
+def soup(several: Sequence[PyTree], shares: Sequence[float]) -> PyTree:
+    """sum_k share_k params_k, in float32 and given back in the dtypes of the first: a reference, or where to start.
+
+    SALSA takes the midpoint of two fine-tunings of one model as reference (`run_online(..., ref_params=soup(...))`) and
+    starts at one of them. Of parameters with adapters, merge first: A and B would be averaged each by itself.
+
+    Raises:
+        ValueError: there is not a share for each, or they do not sum to 1.
+
+    Source: Chegini et al. 2024 (SALSA, arXiv:2411.01798).
+    """
+    if len(several) != len(shares) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise ValueError(f"{len(several)} models and shares {list(shares)}: give one for each, that sum to 1.")
+
+    def one(*leaves: Array) -> Array:
+        wide = [share * x.astype(jnp.float32) for share, x in zip(shares, leaves, strict=True)]
+        return sum(wide[1:], wide[0]).astype(leaves[0].dtype)
+
+    return jax.tree.map(one, *several)
 
 
 @dataclasses.dataclass(frozen=True)

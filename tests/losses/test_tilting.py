@@ -87,3 +87,18 @@ def test_worked_best_of_n(n, pmf, divergence):
     np.testing.assert_allclose(jnp.exp(best), pmf, atol=1e-5)
     np.testing.assert_allclose(tilting.divergence(best, REF[0]), divergence, atol=1e-5)
     assert float(tilting.divergence(best, REF[0])) < float(tilting.best_of_n_bound(n))
+
+
+def test_the_weight_that_demonstrations_allow():
+    assert tilting.demonstrated_kl_coef(2.0, error=0.1) == pytest.approx(0.05)
+    assert tilting.demonstrated_kl_coef(0.2, error=0.1) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="bound nothing"):
+        tilting.demonstrated_kl_coef(0.0, error=0.1)
+
+
+def test_a_policy_near_the_regularised_optimum_is_near_the_expert():
+    clone, expert = jnp.log(jnp.array([0.5, 0.3, 0.2])), jnp.log(jnp.array([0.1, 0.2, 0.7]))
+    rewards, apart = jnp.array([0.0, 1.0, 2.0]), float(tilting.divergence(expert, clone))
+    for error in (0.05, 0.2):
+        best = tilting.tilted(clone, rewards, tilting.demonstrated_kl_coef(apart, error=error))
+        assert tilting.expected(expert, rewards) - tilting.expected(best, rewards) <= error + 1e-6
