@@ -5,7 +5,11 @@
         --max-bad-fraction 0.01 read:dialogue-preference-fields
 
 The last `held_out` share of the rows is not trained on: `reliability.md` and `reliability.png` in the run's folder are
-of these, `eval/...` in the metrics as well.
+of these, `eval/...` in the metrics as well. `model` there is a sequence classifier for `transformers`.
+
+With the model of `make_model.py` (random weights) on 2,073 HH pairs, four and a half minutes on two busy CPU cores: of
+230 held-out pairs 63 % are right after 100 steps and 58 % after 200 (within 3 %, where chance is 50 %), loss 0.661 and
+0.667; the expected calibration error at the end is 0.03. More data, or a pretrained model, is what would raise it.
 """
 
 import dataclasses
@@ -20,7 +24,7 @@ import tyro
 from posttrain_jax import BradleyTerry
 from posttrain_jax.data import batch, encode, fields, iterate, preferences, source
 from posttrain_jax.losses import calibration
-from posttrain_jax.models import pretrained, scalar_model
+from posttrain_jax.models import classifier, pretrained, scalar_model
 from posttrain_jax.train import display, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
@@ -68,6 +72,7 @@ def main(c: Config) -> None:
     params = model.from_language_model(start.params, jax.random.key(c.plan.seed))
     loggers, evaluate = [display.Display(c.plan.steps)], lambda params, step: report(params)[1]
     state = offline.run_offline(parts, c.plan, params, loggers=loggers, evaluate=evaluate)
+    classifier.Classifier(model, params, start.tokenizer).save(c.plan.folder / "model", state.params)
     bins, numbers = report(params | state.params)
     reliability_chart.draw(bins).savefig(c.plan.folder / "reliability.png", dpi=110)
     (c.plan.folder / "reliability.md").write_text(reliability_chart.table(bins), encoding="utf-8")

@@ -19,11 +19,25 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
-from posttrain_jax.models import config, huggingface_config, language_model, lora, safetensors_folder, tokenizer
+from posttrain_jax.models import (
+    config,
+    huggingface_config,
+    language_model,
+    lora,
+    safetensors_folder,
+    scalar_model,
+    tokenizer,
+)
 
 KeyPath = tuple[Any, ...]
 
-TOP = {"embedding": "model.embed_tokens.weight", "final_norm": "model.norm.weight", "head": "lm_head.weight"}
+TOP = {
+    "embedding": "model.embed_tokens.weight",
+    "final_norm": "model.norm.weight",
+    "head": "lm_head.weight",
+    "score": "score.weight",
+    "score_bias": "score.bias",
+}
 BLOCK = {
     "attention_norm": "input_layernorm.weight",
     "query": "self_attn.q_proj.weight",
@@ -44,7 +58,7 @@ BLOCK = {
     "up_bias": "mlp.up_proj.bias",
     "down_bias": "mlp.down_proj.bias",
 }
-TRANSPOSED = {"head", "query", "key", "value", "output", "gate", "up", "down"}
+TRANSPOSED = {"head", "score", "query", "key", "value", "output", "gate", "up", "down"}
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -80,7 +94,7 @@ def load_config(folder: str | Path) -> config.ModelConfig:
     return huggingface_config.parse(json.loads(path.read_text()))
 
 
-def load_params(folder: str | Path, model: language_model.LanguageModel) -> PyTree[Array]:
+def load_params(folder: str | Path, model: language_model.LanguageModel | scalar_model.ScalarModel) -> PyTree[Array]:
     """The checkpoint's parameters in the model's param_dtype, each device reading its own part from disk.
 
     Raises:
@@ -162,6 +176,7 @@ def save(
     *,
     overwrite: bool = False,
     file_bytes: int = 4 * 1024**3,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a folder that `transformers` loads: config, weights in the parameters' dtype, stop tokens, tokenizer.
 
@@ -174,6 +189,7 @@ def save(
             tokenizer.json says: read another tokenizer from there with PreTrainedTokenizerFast.
         overwrite: whether a folder that holds something may be replaced.
         file_bytes: beyond which another safetensors file is begun.
+        extra: of `config.json`, in the place of a language model's entries (`classifier.entries`).
 
     Raises:
         FileExistsError: the folder holds something and `overwrite` is False.
@@ -182,7 +198,7 @@ def save(
     """
     if lora.ADAPTERS in params:
         raise ValueError("the parameters hold adapters, which no such folder does: merge them (`LanguageModel.merge`).")
-    folder, entries = Path(folder), huggingface_config.render(model) | _special_ids(tokenizer)
+    folder, entries = Path(folder), huggingface_config.render(model) | _special_ids(tokenizer) | dict(extra or {})
     entries["torch_dtype"] = str(params["embedding"].dtype)
     if tokenizer is not None:
         tokenizer.check_vocabulary(model.vocab_size)

@@ -115,3 +115,5 @@ def test_reward_model(tmp_path, model):
     assert (tmp_path / "run" / "reliability.png").stat().st_size > 5_000
     counts = [float(line.split("|")[3]) for line in (tmp_path / "run" / "reliability.md").read_text().split("\n")[2:-1]]
     assert sum(counts) == 2
+    saved = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert saved["architectures"] == ["Qwen3ForSequenceClassification"]
