@@ -44,6 +44,7 @@ def test_commands_of_the_readme_parse(command, monkeypatch):
     name = pathlib.Path(script).stem
     spec = importlib.util.spec_from_file_location(f"documented_{name}", ROOT / script)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(ROOT / "experiments")  # as where a script is run from
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     tyro.cli(module.Config, args=arguments)
