@@ -46,6 +46,28 @@ class Data(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosable(Data, Protocol):
+    """Data whose rows can also be asked for one by one, as selections of prompts do; `Batches` is one."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+        ...
+
+    def __len__(self) -> int:
+        """Rows of the data."""
+        ...
+
+    def places(self, count: int) -> np.ndarray:
+        """Which rows come next in the shuffled passes; they go on behind these."""
+        ...
+
+    def at(self, places: Sequence[int] | np.ndarray) -> Any:
+        """The batch of the rows at these places."""
+        ...
+
+
 class Batches(Generic[Row, Batch]):
     """Endless shuffled batches: every row once in an order of its own for each epoch.
 
@@ -97,7 +119,24 @@ class Batches(Generic[Row, Batch]):
 
     def __next__(self) -> Batch:
         """The next batch."""
-        return self._collate([self._rows[next(self._indices)] for _ in range(self._batch_size)], self._own)
+        return self.at(self.places(self._batch_size))
+
+    def __len__(self) -> int:
+        """Rows of the data."""
+        return len(self._rows)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a global batch."""
+        return self._batch_size
+
+    def places(self, count: int) -> np.ndarray:
+        """Which rows come next in the shuffled passes; they go on behind these."""
+        return np.asarray([next(self._indices) for _ in range(count)], np.int64)
+
+    def at(self, places: Sequence[int] | np.ndarray) -> Batch:
+        """The batch of the rows at these places, `batch_size` of them."""
+        return self._collate([self._rows[place] for place in places], self._own)
 
     def state(self) -> dict[str, Any]:
         """Where it stands: JSON-able, and the same in every process."""

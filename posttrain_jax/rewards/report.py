@@ -30,6 +30,13 @@ class ScoreReport:
         return self.timeouts + self.errors + self.crashes + self.invalid
 
 
+def total(reports: Sequence[ScoreReport]) -> ScoreReport:
+    """Of several calls, the first failure being that of the first that had one."""
+    names = ("samples", "timeouts", "errors", "crashes", "invalid")
+    counts = {name: sum(vars(one)[name] for one in reports) for name in names}
+    return ScoreReport(**counts, first_error=next((one.first_error for one in reports if one.first_error), None))
+
+
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """Rewards of P rows of G samples."""

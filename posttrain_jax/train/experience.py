@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from posttrain_jax import types
 from posttrain_jax.data import iterate
+from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import actor_critic, tokenizer
 from posttrain_jax.rewards import pool, report
+from posttrain_jax.rollout import selection
 from posttrain_jax.train import capacity, checks, judging, metrics, player, rows, summary, text
 
 JUDGE = "judge"
@@ -28,11 +30,27 @@ class Rewards(NamedTuple):
     """Each reward by itself [P, G], their comparisons, whose each completion is, and the columns of the data."""
 
 
+class Sampled(NamedTuple):
+    """What one batch of prompts gave."""
+
+    rollout: types.Rollout
+    """On the devices."""
+    here: types.Rollout
+    """This process's rows in numpy."""
+    scores: report.Scores
+    """Of this process's rows."""
+    beside: Mapping[str, np.ndarray]
+    """Columns of the data, likewise."""
+    shown: list[metrics.Shown]
+
+
 class Experience(NamedTuple):
     """A rollout on the devices, its rewards, and what is told of them."""
 
     rollout: types.Rollout
     rewards: Rewards
+    sampled: types.Rollout
+    """As the policy of this step gave it last: the rollout itself, unless a selection chose its rows."""
     values: dict[str, float]
     """Global numbers."""
     report: report.ScoreReport
@@ -64,40 +82,69 @@ class Collector:
         self._sampler = sampler
         self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
 
-    def collect(self, params: Mapping[str, PyTree], key: Key[Array, ""], clock: metrics.Clock) -> Experience:
+    def collect(self, params: Mapping[str, PyTree], key: Key[Array, ""], step: int, clock: metrics.Clock) -> Experience:
         """What the next prompts of the data give.
 
         Args:
             params: by role, as the sampler's `params` gives them.
             key: of the step.
+            step: its number, which plays no part here.
             clock: counts the seconds of both phases.
+
+        Raises:
+            selection.ExhaustedError: no completion has a score.
         """
+        found = self.sample(next(self._data), params, key, clock)
+        return self.experience(found.rollout, found.scores, found.beside, found)
+
+    def sample(
+        self, prompts: prompting.PromptBatch, params: Mapping[str, PyTree], key: Key[Array, ""], clock: metrics.Clock
+    ) -> Sampled:
+        """Completions of the prompts, and their scores."""
         with clock.phase("rollout"):
-            prompts = next(self._data)
             checks.numbered(self._recipe, prompts.group_ids)
             asked = prompts.prompts, prompts.prompt_lengths, prompts.group_ids
-            tokens, lengths, ids = (self._put(x) for x in asked)
+            tokens, lengths, ids = (self.put(x) for x in asked)
             rollout = self._sampler(params, tokens, lengths, ids, key)
             here = rows.to_host(rollout)
         with clock.phase("score"):
             samples = text.decode(prompts, here, self._words, self._stop_ids)
             scores = self._rewards.score(samples)
-            rewards, values = self._told(rollout, scores)
-            rewards = rewards._replace(columns=self._beside(rewards.columns, prompts.columns))
-        return Experience(rollout, rewards, values, scores.report, text.shown(samples, scores))
+            self._notices.failed(scores.report)
+        return Sampled(rollout, here, scores, prompts.columns, text.shown(samples, scores))
 
-    def _put(self, x: np.ndarray) -> Array:
+    def experience(
+        self, rollout: types.Rollout, scores: report.Scores, beside: Mapping[str, np.ndarray], last: Sampled
+    ) -> Experience:
+        """The rollout with its rewards on the devices, and global numbers of it.
+
+        Args:
+            rollout: on the devices.
+            scores: of this process's rows of it.
+            beside: the columns of the data, likewise.
+            last: what the policy gave last.
+
+        Raises:
+            selection.ExhaustedError: no completion has a score.
+        """
+        rewards, values = self._told(rollout, scores)
+        if values["unscored"] == 1:
+            raise selection.ExhaustedError(summary.unscored(scores.report))
+        rewards = rewards._replace(columns=self._beside(rewards.columns, beside))
+        return Experience(rollout, rewards, last.rollout, values, scores.report, last.shown)
+
+    def put(self, x: np.ndarray) -> Array:
+        """This process's rows of an array on the devices."""
         return rows.to_devices(self._model.row_sharding, x)
 
     def _beside(self, rewards: dict[str, Array], columns: Mapping[str, np.ndarray]) -> dict[str, Array]:
         if both := set(rewards) & set(columns):
             raise ValueError(f"{sorted(both)} name both a reward and a column of the data: rename one.")
-        return rewards | {name: self._put(x) for name, x in columns.items()}
+        return rewards | {name: self.put(x) for name, x in columns.items()}
 
     def _told(self, rollout: types.Rollout, scores: report.Scores) -> tuple[Rewards, dict[str, float]]:
         """The rewards on the devices, and their global numbers."""
-        self._notices.failed(scores.report)
-        rewards, columns, names = self._put(scores.rewards), self._put(scores.columns), scores.names
+        rewards, columns, names = self.put(scores.rewards), self.put(scores.columns), scores.names
         if self._judge is not None and self._ask is not None:
             judged = self._ask(self._judge.members, rollout.groups)
             rewards, columns = _join(rewards, columns, judged, jnp.float32(self._judge.weight))
@@ -108,7 +155,7 @@ class Collector:
         named = zip(names, np.asarray(by_column.means), strict=True)
         values |= {f"reward/{name}": float(x) for name, x in named if len(names) > 1}
         by_name = {name: columns[..., index] for index, name in enumerate(names)}
-        wins = {} if scores.wins is None else {"wins": self._put(scores.wins)}
+        wins = {} if scores.wins is None else {"wins": self.put(scores.wins)}
         return Rewards(rewards, by_name | wins | self._sampler.column(rollout)), values
 
 

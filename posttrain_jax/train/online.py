@@ -13,6 +13,7 @@ from posttrain_jax.data import iterate
 from posttrain_jax.models import actor_critic, lora, tokenizer
 from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import sample
+from posttrain_jax.rollout import selection as selecting
 from posttrain_jax.train import (
     capacity,
     checks,
@@ -24,6 +25,7 @@ from posttrain_jax.train import (
     process,
     reference,
     run,
+    selected,
     summary,
     tracing,
     update,
@@ -58,11 +60,14 @@ class Online:
     """Further versions of the policy, by role, each beginning as the policy and moving like a reference."""
     players: player.Players | None = None
     """Who draws the completions, where the policy plays against an opponent; None where it draws all."""
+    selection: selecting.Selection | None = None
+    """Which prompts are asked and which answers learned from; None asks the next prompts and learns from all."""
 
     def __post_init__(self) -> None:
         """Refuse to learn nothing."""
         if self.updates_per_rollout < 1:
             raise ValueError(f"updates_per_rollout={self.updates_per_rollout} learns nothing: take at least 1.")
+        selected.check(self.selection, (self.judge, self.players))
         player.check(self.recipe, self.players)
 
 
@@ -95,13 +100,14 @@ def run_online(
     with run.Run(plan, _about(parts), loggers) as journal, tracing.Guard() as guard:
         start = reference.start(parts.moving, params, ref_params)
         ref = reference.Reference(parts.moving, start, parts.versions, params)
-        state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
+        state = journal.begin(parts.model, parts.optimizer, params, stages.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in guard.steps(journal.steps()):
-            clock, position = metrics.Clock(), parts.data.state()
-            found = stages.collect(state, ref, step, clock)
-            if found.values["unscored"] == 1:
-                raise journal.stop(step, state, position, summary.unscored(found.report), ref)
+            clock, position = metrics.Clock(), stages.data.state()
+            try:
+                found = stages.collect(state, ref, step, clock)
+            except selecting.ExhaustedError as reason:
+                raise journal.stop(step, state, position, str(reason), ref) from None
             with clock.phase("reference"):
                 batch, memory = stages.credit(state, ref, found)
             if step == journal.start + 1:
@@ -119,7 +125,7 @@ def run_online(
             values = found.values | learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(found.report))
             journal.show(step, found.shown)
-            journal.save(step, state, parts.data, ref)
+            journal.save(step, state, stages.data, ref)
     return state
 
 
@@ -132,18 +138,17 @@ class _Stages:
         with process.as_one():
             checks.double_bos(first.prompts, parts.tokenizer.bos_id)
             checks.readable(parts.rewards, first.rows[0], parts.group_size)
-        checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, parts.model.config.max_position)
+        for reader in (parts.model, *([] if parts.judge is None else [parts.judge.model])):
+            checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, reader.config.max_position)
         if parts.judge is not None:
             judging.check(parts.judge, parts.tokenizer, parts.model.mesh)
-            longest = parts.judge.model.config.max_position
-            checks.positions(first.prompts.shape[1], parts.sampling.max_new_tokens, longest)
         model, temperature = parts.model, parts.sampling.temperature
         self._parts, self._frozen, self._compared = parts, frozen, compared
         arranged, size = arrangement.of(parts.recipe), parts.group_size
         self._sampler = player.Sampler(
             model, parts.sampling, size, arranged, players=parts.players, versions=parts.versions, fixed=parts.fixed
         )
-        self._collector = experience.Collector(
+        collector = experience.Collector(
             model,
             self._sampler,
             parts.sampling.stop_ids,
@@ -153,6 +158,7 @@ class _Stages:
             recipe=parts.recipe,
             judge=parts.judge,
         )
+        self.data, self._collector = selected.start(collector, parts.selection, parts.data, size)
         self._score = capacity.checked("the scoring pass", reference.make_score(model, temperature=temperature))
         self._credit = credit.make_online(model, parts.recipe, self._score, compared.models, temperature=temperature)
         learner = update.make_update(
@@ -174,7 +180,7 @@ class _Stages:
     ) -> experience.Experience:
         """Prompts -> rollout -> rewards."""
         params = self._sampler.params(state, ref, self._frozen)
-        return self._collector.collect(params, jax.random.fold_in(state.key, step), clock)
+        return self._collector.collect(params, jax.random.fold_in(state.key, step), step, clock)
 
     def credit(
         self, state: types.TrainState, ref: reference.Reference, found: experience.Experience
@@ -213,7 +219,7 @@ class _Stages:
 
     def check_rollout(self, state: types.TrainState, found: experience.Experience) -> None:
         """Refuse parameters that hold NaN, and a sampler that is not the policy; an opponent is not looked at."""
-        rollout, whole = found.rollout, self._whole(state)
+        rollout, whole = found.sampled, self._whole(state)
         if self._sampler.on_policy:
             policy = self._score(whole, rollout.groups, rollout.kept_ids)
             checks.agreement(rollout.sampler, policy, self._sampler.own(rollout), whole)
@@ -233,14 +239,8 @@ class _Stages:
 
 
 def _about(parts: Online) -> dict[str, str]:
-    return {
-        "objective": repr(parts.recipe),
-        "optimizer": repr(parts.optimizer.update),
-        "model": repr(parts.model.config),
-        "compute": repr(parts.model.compute),
-        "lora": repr(parts.model.lora),
-        "sampling": repr(parts.sampling),
-        "group_size": str(parts.group_size),
-        "updates_per_rollout": str(parts.updates_per_rollout),
-        "reference": repr(parts.moving),
-    } | {name: repr(vars(parts)[name]) for name in ("judge", "versions", "players") if vars(parts)[name]}
+    told = {"objective": parts.recipe, "optimizer": parts.optimizer.update, "reference": parts.moving}
+    told |= {"model": parts.model.config, "compute": parts.model.compute, "lora": parts.model.lora}
+    told |= {name: vars(parts)[name] for name in ("sampling", "group_size", "updates_per_rollout", "selection")}
+    told |= {name: vars(parts)[name] for name in ("judge", "versions", "players") if vars(parts)[name]}
+    return {name: repr(x) for name, x in told.items()}

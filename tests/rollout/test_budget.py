@@ -70,3 +70,16 @@ def test_ragged_groups_are_several_rows_of_one_id():
     rewards = jnp.array([[1.0, 0], [0, 0], [1, 0]])
     got = advantage.group_zscore(rewards, ids)
     np.testing.assert_allclose(got, [[1.5, -0.5], [-0.5, -0.5], [0.707107, -0.707107]], atol=1e-5)
+
+
+def test_units_are_whole_rows():
+    """In units of two the best among even budgets."""
+    rates = np.array([0.5, 0.1, 0.9])
+    got = budget.allocate(rates, total=16, low=2, high=12, unit=2)
+    every = (b for b in itertools.product(range(2, 13, 2), repeat=3) if sum(b) == 16)
+    best = max(budget.value(np.array(b), rates).sum() for b in every)
+    assert got.sum() == 16
+    assert not np.any(got % 2)
+    np.testing.assert_allclose(budget.value(got, rates).sum(), best, rtol=1e-12)
+    with pytest.raises(ValueError, match="multiples of 3"):
+        budget.allocate(rates, total=16, low=2, high=12, unit=3)

@@ -25,24 +25,18 @@ def test_scores_follow():
     np.testing.assert_allclose(priority.follow(old, new, momentum=0.9), [0.9, 0.1])
 
 
-def test_a_share_is_drawn_by_score_and_the_rest_is_the_shuffled_pass():
-    scores, uniform = np.array([0.0, 1.0, 3.0, 0.0]), np.array([3, 0, 2, 1, 0])
-    got = priority.draw(scores, uniform, np.random.default_rng(0))
-    np.testing.assert_array_equal(got[2:], [3, 0, 2])
-    many = priority.draw(scores, np.zeros(8000, int), np.random.default_rng(1), share=1.0)
+def test_prompts_are_drawn_by_score():
+    many = priority.draw(np.array([0.0, 1.0, 3.0, 0.0]), 8000, np.random.default_rng(1))
     np.testing.assert_allclose(np.bincount(many, minlength=4) / 8000, [0, 0.25, 0.75, 0], atol=0.02)
 
 
-def test_no_share_and_no_score_are_uniform():
-    uniform = np.array([2, 0, 1])
-    got = priority.draw(np.array([0.0, 0, 1]), uniform, np.random.default_rng(0), share=0.0)
-    np.testing.assert_array_equal(got, uniform)
-    flat = priority.draw(np.zeros(4), np.zeros(4000, int), np.random.default_rng(0), share=1.0)
+def test_no_score_is_uniform():
+    flat = priority.draw(np.zeros(4), 4000, np.random.default_rng(0))
     np.testing.assert_allclose(np.bincount(flat, minlength=4) / 4000, 0.25, atol=0.03)
 
 
 def test_meaningless_numbers_are_refused():
     with pytest.raises(ValueError, match="share="):
-        priority.draw(np.ones(2), np.array([0, 1]), np.random.default_rng(0), share=1.5)
+        priority.VarianceAware(share=1.5)
     with pytest.raises(ValueError, match="negative"):
-        priority.draw(np.array([-0.1, 1.0]), np.array([0, 1]), np.random.default_rng(0))
+        priority.draw(np.array([-0.1, 1.0]), 2, np.random.default_rng(0))
