@@ -180,3 +180,9 @@ def last_name(base):
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=lambda path: path.parent.name)
 def test_packages_have_empty_init_files(path):
     assert path.read_text() == ""
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name cannot be collected together: pytest imports them by their name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(set(names)) == sorted(names)

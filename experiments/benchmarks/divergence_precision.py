@@ -8,7 +8,6 @@ divergence, `worst` its largest; `gradient` the relative error of the gradient o
 norm. `rounded` compares with float64 on operands that were rounded as the head's are: what is left is arithmetic.
 """
 
-import dataclasses
 import json
 
 import jax
@@ -31,21 +30,11 @@ DIVERGENCES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes."""
-
-    tokens: int = 64
-    hidden_size: int = 256
-    vocab_size: int = 32_768
-    apart: tuple[float, ...] = (0.02, 0.5)
-
-
-def draw(c: Config, apart: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hidden states of both models, and the weight they share."""
+def draw(apart: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hidden states of 64 tokens of both models, 256 wide, and the weight they share: 32,768 entries."""
     random = np.random.default_rng(0)
-    hidden, moved = random.normal(size=(2, 1, 1, c.tokens, c.hidden_size))
-    return hidden, hidden + apart * moved, 2 * random.normal(size=(c.hidden_size, c.vocab_size)) / c.hidden_size**0.5
+    hidden, moved = random.normal(size=(2, 1, 1, 64, 256))
+    return hidden, hidden + apart * moved, random.normal(size=(256, 32_768)) / 8
 
 
 def exact(one: comparison.Divergence, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -66,35 +55,33 @@ def chunked(one: comparison.Divergence, arrays: list[jax.Array]) -> tuple[np.nda
     hidden, other, weight = arrays
     layout = head.Layout(sharding.make_mesh(), sharding.TRAINING_RULES, 64)
     compared, fixed = {"d": comparison.Comparison(one, {"ref": 1.0})}, {"ref": comparison.Logits(other, weight)}
-    targets = jnp.zeros(hidden.shape[:3], jnp.int32)
 
     def total(hidden):
-        logits = comparison.Logits(hidden, weight)
-        stats = head.token_stats(logits, targets, layout, temperature=1.0, comparisons=compared, fixed=fixed)
+        mine, ids = comparison.Logits(hidden, weight), jnp.zeros(hidden.shape[:3], int)
+        stats = head.token_stats(mine, ids, layout, temperature=1.0, comparisons=compared, fixed=fixed)
         return stats.divergences["d"].sum(), stats.divergences["d"]
 
     (_, values), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(hidden)
-    return np.asarray(values, np.float64), np.asarray(gradient, np.float64)
+    return np.float64(values), np.float64(gradient)
 
 
-def main(c: Config) -> None:
+def main(apart: tuple[float, ...] = (0.02, 0.5)) -> None:
     """All divergences, precisions and distances."""
-    for apart in c.apart:
-        arrays = draw(c, apart)
+    for share in apart:
+        arrays = draw(share)
         for name, one in DIVERGENCES.items():
             for dtype in (jnp.float32, jnp.bfloat16):
                 rounded = [jnp.asarray(x, dtype) for x in arrays]
                 values, gradient = chunked(one, rounded)
-                line = {"name": name, "apart": apart, "dtype": jnp.dtype(dtype).name}
-                operands = {"": list(arrays), "rounded_": [np.asarray(x, np.float64) for x in rounded]}
-                for prefix, given in operands.items():
+                line = {"name": name, "apart": share, "dtype": jnp.dtype(dtype).name}
+                for prefix, given in (("", list(arrays)), ("rounded_", [np.asarray(x, np.float64) for x in rounded])):
                     wanted, slope = exact(one, given)
                     errors = np.abs(values - wanted) / wanted
                     line |= {prefix + "value": float(np.median(errors)), prefix + "worst": float(errors.max())}
+                    line["divergence"] = float(np.median(wanted))
                     line[prefix + "gradient"] = float(np.linalg.norm(gradient - slope) / np.linalg.norm(slope))
-                line["divergence"] = float(np.median(wanted))
                 print(json.dumps({k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in line.items()}))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    tyro.cli(main)

@@ -45,7 +45,9 @@ class Band:
     """Groups that succeed neither too seldom nor too often: low < share of successes < high.
 
     Both ends are open; to include one, move it by less than one completion's share. Low below 0, or high above 1, cuts
-    one side alone; low 0 and high 1 keep what dynamic sampling keeps.
+    one side alone; low 0 and high 1 keep what dynamic sampling keeps. Low 0 and high 2 keep prompts that are solved at
+    least once: with samples of the policy that training starts from, the filter of RIF (Lai et al. 2025,
+    arXiv:2507.05386).
 
     Source: Bae et al. 2025 (arXiv:2504.03380); the numbers are from two descriptions of it.
     """

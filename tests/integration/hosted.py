@@ -20,6 +20,7 @@ if __name__ == "__main__":
         "--xla_cpu_use_fusion_emitters=false",  # halves the time to compile
     )
     os.environ |= {"XLA_FLAGS": " ".join(FLAGS), "JAX_PLATFORMS": "cpu"}
+    sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 import bigram
 import jax

@@ -19,6 +19,7 @@ if __name__ == "__main__":
     FLAGS = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
     os.environ["JAX_PLATFORMS"] = "cpu"
+    sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 import bigram
 import jax

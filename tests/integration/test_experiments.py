@@ -76,6 +76,8 @@ def test_dpo_on_whole_dialogues(tmp_path, model):
     data = jsonl(tmp_path / "pairs.jsonl", [*pairs, {"chosen": "no dialogue", "rejected": "none"}])
     common = ["--model", model, "--data", data, "--folder", tmp_path / "run", "--learning-rate", "1e-2", *SHORT]
     with pytest.raises(ValueError, match="row 8: field 'chosen' has no turn"):
+        run("dpo", *common, "--warmup-steps", "1", "read:dialogue-preference-fields")
+    with pytest.raises(ValueError, match="warmup_steps=10 must be at least 0 and below total_steps=3"):
         run("dpo", *common, "read:dialogue-preference-fields")
     more = ["--warmup-steps", "1", "--batch-size", "8", "--max-bad-fraction", "0.2", "read:dialogue-preference-fields"]
     run("dpo", *common, *more)

@@ -72,3 +72,10 @@ def test_empty_bands_are_refused(rule):
 def test_a_negative_spread_is_refused():
     with pytest.raises(ValueError, match="above="):
         difficulty.Spread(-0.1)
+
+
+def test_bands_are_the_filter_of_instances_of_rif():
+    """At least one success (Lai et al. 2025, arXiv:2507.05386), or one success and one failure."""
+    rewards = jnp.array([[0.0, 0, 0], [0, 1, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(difficulty.Band(0.0, 2.0)(rewards, jnp.arange(3)), [False, True, True])
+    np.testing.assert_array_equal(difficulty.Band(0.0, 1.0)(rewards, jnp.arange(3)), [False, True, False])
