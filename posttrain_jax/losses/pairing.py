@@ -91,14 +91,3 @@ def ranked(rewards: Float[Array, "P G"]) -> Pairs:
     high = jnp.max(jnp.where(known, rewards, -jnp.inf), axis=1)
     low = jnp.min(jnp.where(known, rewards, jnp.inf), axis=1)
     return order[:, None], (high > low)[:, None]
-
-
-def win_rates(rewards: Float[Array, "P G"]) -> Float[Array, "P G"]:
-    """Share of the row's other scored completions that each one beats, a draw counting half; NaN without a rival."""
-    known = ~jnp.isnan(rewards)
-    rivals = known[:, None] & known[:, :, None] & ~jnp.eye(rewards.shape[1], dtype=bool)[None]
-    mine, other = rewards[:, :, None], rewards[:, None]
-    points = jnp.where(mine > other, 1.0, jnp.where(mine == other, 0.5, 0.0))
-    count = jnp.sum(rivals, axis=2)
-    share = jnp.sum(jnp.where(rivals, points, 0), axis=2) / jnp.maximum(count, 1).astype(points.dtype)
-    return jnp.where(count > 0, share, jnp.nan)

@@ -29,10 +29,3 @@ def test_rankings():
     members, counted = pairing.ranked(REWARDS)
     np.testing.assert_array_equal(members[:, 0], [[1, 2, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]])
     np.testing.assert_array_equal(counted[:, 0], [True, False, False, True])
-
-
-def test_win_rates_count_draws_half():
-    rates = pairing.win_rates(REWARDS)
-    np.testing.assert_allclose(rates[0], [0, 1, 0.5])
-    np.testing.assert_allclose(rates[1], [NAN, 0.5, 0.5])
-    assert np.isnan(rates[2]).all()
