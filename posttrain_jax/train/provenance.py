@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from posttrain_jax.train import leaf, process
 
-MAY_CHANGE = ("compute", "optimizer", "version")
+MAY_CHANGE = ("compute", "earlier", "optimizer", "version")
 """What a run may go on with another of."""
 
 
@@ -43,10 +43,10 @@ def refuse(folder: pathlib.Path, about: Mapping[str, str], saved: Mapping[str, s
     Raises:
         ValueError: the method, the model or what it learns from is another.
     """
-    for name, text in about.items():
-        if name not in MAY_CHANGE and saved.get(name) != text:
+    for name in {**about, **saved}:  # a judge or opponent that is left out is another method as well
+        if name not in MAY_CHANGE and saved.get(name) != about.get(name):
             raise ValueError(
-                f"{folder} holds a run with {name} {saved.get(name)}, and this one has {text} (versions"
+                f"{folder} holds a run with {name} {saved.get(name)}, and this one has {about.get(name)} (versions"
                 f" {saved.get('version')} and {about['version']} of posttrain_jax): go on with the same, or give"
                 " another folder."
             )

@@ -31,3 +31,9 @@ def test_another_method_or_rank_is_refused_by_name(tmp_path, name):
 
 def test_another_optimizer_or_version_is_not_refused(tmp_path):
     provenance.refuse(tmp_path, ABOUT, ABOUT | {"optimizer": "b", "version": "1"})
+
+
+def test_what_is_left_out_is_refused_and_what_a_run_remembers_is_not(tmp_path):
+    with pytest.raises(ValueError, match=r"a run with judge Judge\(\), and this one has None"):
+        provenance.refuse(tmp_path, ABOUT, ABOUT | {"judge": "Judge()"})
+    provenance.refuse(tmp_path, ABOUT, ABOUT | {"earlier": "optimizer until step 3: a. "})
