@@ -12,7 +12,10 @@ from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
 from posttrain_jax.models import lora
-from posttrain_jax.train import update
+from posttrain_jax.train import extragradient, update
+
+RESERVED = frozenset({"policy", "ref", extragradient.AHEAD})
+"""Roles that the loops fill themselves."""
 
 
 def copy(params: PyTree) -> PyTree:
@@ -61,6 +64,12 @@ class Compared(NamedTuple):
         return {"ref": ref_params, **self.others, **(versions or {})} if self.models else {}
 
 
+def check_roles(fixed: Collection[str], versions: Collection[str]) -> None:
+    """Refuse a role that two models would have: the one would silently stand in the place of the other."""
+    if taken := set(fixed) & {*versions, *RESERVED} | set(versions) & RESERVED:
+        raise ValueError(f"{sorted(taken)} would be the roles of two models: choose other names.")
+
+
 def compared(
     recipe: types.Loss, model: update.Model, fixed: Mapping[str, Fixed], versions: Collection[str] = ()
 ) -> Compared:
@@ -69,8 +78,9 @@ def compared(
     A recipe that looks at the policy may ask `fixed` without comparing, and the policy's `versions`.
 
     Raises:
-        ValueError: models are given and the recipe compares with none, or one lies on another mesh.
+        ValueError: models are given and the recipe compares with none, one lies on another mesh, or two have one role.
     """
+    check_roles(fixed, versions)
     asks = isinstance(recipe, types.InformedOnline | types.InformedOffline) and (fixed or versions)
     if not isinstance(recipe, comparison.Comparing) and not asks:
         if fixed:

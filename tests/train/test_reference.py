@@ -23,3 +23,10 @@ def test_a_hard_replacement_is_exact():
     moving = reference.Moving(1.0, every=2)
     np.testing.assert_array_equal(moving.follow(old, new, 1)["w"], old["w"])
     np.testing.assert_array_equal(moving.follow(old, new, 2)["w"], new["w"])
+
+
+@pytest.mark.parametrize(("fixed", "versions"), [(["ref"], []), ([], ["policy"]), (["past"], ["past"])])
+def test_a_role_belongs_to_one_model(fixed, versions):
+    reference.check_roles(["teacher"], ["past"])
+    with pytest.raises(ValueError, match="the roles of two models"):
+        reference.check_roles(fixed, versions)
