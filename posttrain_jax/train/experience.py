@@ -75,6 +75,8 @@ class Collector:
         judge: judging.Judge | None,
     ):
         """Args: who draws, the ids that end a completion, and what `online.Online` holds."""
+        if judge is not None and JUDGE in rewards.names:
+            raise ValueError(f"a reward has the name {JUDGE!r}, which is that of the reward model's column: rename it.")
         self._judge = judge
         self._ask = None if judge is None else capacity.checked("the reward model", judging.make_score(judge))
         self._model, self._words, self._rewards, self._data = model, words, rewards, data

@@ -19,9 +19,9 @@ class Judge:
 
     model: scalar_model.ScalarModel
     """On the policy's mesh."""
-    members: tuple[PyTree, ...] = dataclasses.field(repr=False)
+    members: tuple[PyTree, ...]
     """Parameters of each. The numbers that a wide head says are members as well."""
-    tokenizer: tokenizers.Tokenizer = dataclasses.field(repr=False)
+    tokenizer: tokenizers.Tokenizer
     """That the reward model was trained with: it must be the policy's."""
     reduce: Callable[[Float[Array, "P G k"]], Float[Array, "P G"]]
     """From all members' numbers to the reward: `losses.ensemble.mean`, `worst_case`, ..."""
@@ -32,6 +32,11 @@ class Judge:
         """Refuse to ask nobody."""
         if not self.members:
             raise ValueError("a judge without members says nothing: give the parameters of at least one reward model.")
+
+    def __repr__(self) -> str:
+        """What a run is compared by when it goes on, maybe on another mesh."""
+        told = f"{self.model.config}, size={self.model.size}, members={len(self.members)}"
+        return f"Judge({told}, reduce={self.reduce}, weight={self.weight})"
 
 
 def make_score(judge: Judge) -> Callable[[tuple[PyTree, ...], types.Groups], Float[Array, "P G"]]:

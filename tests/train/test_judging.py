@@ -43,21 +43,25 @@ def test_an_ensemble_is_asked_in_one_program_and_reduced(tiny, judge):
     assert both.sharding.is_equivalent_to(judge.model.row_sharding, 2)
 
 
-def test_the_loop_adds_what_the_judge_says(tmp_path, model, judge):
+def parts(model, judge, terms):
     rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
     encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(prompt=4, completion=6))
-    parts = online.Online(
+    return online.Online(
         model=model,
         recipe=grpo.GRPO(),
         optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
         tokenizer=WORDS,
         data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0),
-        rewards=pool.RewardPool(combine.WeightedRewards({"length": (0.1, length)}), workers=0, timeout_s=1.0),
+        rewards=pool.RewardPool(combine.WeightedRewards(terms), workers=0, timeout_s=1.0),
         sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
         group_size=4,
         judge=judge,
     )
-    online.run_online(parts, run.Plan(tmp_path, steps=3), model.init(jax.random.key(0)))
+
+
+def test_the_loop_adds_what_the_judge_says(tmp_path, model, judge):
+    own = parts(model, judge, {"length": (0.1, length)})
+    online.run_online(own, run.Plan(tmp_path, steps=3), model.init(jax.random.key(0)))
     lines = metrics.read(tmp_path / "metrics.jsonl")
     for line in lines:
         expected = 0.1 * line["reward/length"] + 0.5 * line["reward/judge"]
@@ -74,3 +78,14 @@ def test_a_judge_that_would_misread_is_refused(model, judge):
         judging.check(judge, WORDS, sharding.make_mesh())
     with pytest.raises(ValueError, match="a judge without members says nothing"):
         dataclasses.replace(judge, members=())
+
+
+def test_a_judge_is_told_without_its_mesh_and_its_parameters(judge):
+    assert "members=2" in repr(judge)
+    assert "Mesh" not in repr(judge)
+    assert "Array" not in repr(judge)
+
+
+def test_a_reward_that_has_the_name_of_the_judges_column_is_refused(tmp_path, model, judge):
+    with pytest.raises(ValueError, match="a reward has the name 'judge'"):
+        online.run_online(parts(model, judge, {"judge": (0.1, length)}), run.Plan(tmp_path, steps=3), {})
