@@ -12,6 +12,7 @@ that of the means of both kinds; completions are not weighted by a density ratio
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -46,7 +47,7 @@ class BCO:
         desirable = labelled.labels(self, groups, columns)
         mask, ref_logps = groups.completion_mask, lookup.ref(groups).logps
         rewards = self.beta * implicit_reward.log_ratio_sum(lookup.policy(groups).logps, ref_logps, mask)
-        memory = memory.update(rewards, jnp.any(mask, axis=-1))
+        memory = memory.update(jax.lax.stop_gradient(rewards), jnp.any(mask, axis=-1))
         return labelled.credit(groups, desirable, ref_logps, memory.mean), memory
 
     def loss(self, policy: types.TokenStats, batch: types.LabelledBatch) -> tuple[Float[Array, ""], types.Metrics]:

@@ -1,6 +1,8 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import check, lookup
+from canonical_pair import check, lookup, stats
 from labelled_pair import DESIRABLE, GROUPS, POLICY, REF, emptied, step
 
 from posttrain_jax.recipes.preference.bco import BCO
@@ -31,6 +33,19 @@ def test_the_shift_is_the_mean_of_all_rewards_seen():
     batch, seen = recipe.credit(GROUPS, {"desirable": DESIRABLE}, lookup(POLICY.logps, REF), seen)
     np.testing.assert_allclose([seen.mean, seen.count], [0.1 / 3, 3], rtol=1e-4)
     np.testing.assert_allclose(batch.baselines, 0.1 / 3, rtol=1e-4)
+
+
+def test_the_shift_has_no_gradient():
+    """Both completions desirable: a shift with a gradient would take away what pushes them up together."""
+    recipe = BCO(beta=0.1)
+
+    def loss(logps):
+        columns = {"desirable": jnp.ones(2)}
+        batch, _ = recipe.credit(GROUPS, columns, lookup(logps, REF), recipe.init_memory())
+        return recipe.loss(stats(logps), batch)[0]
+
+    gradient = jax.grad(loss)(POLICY.logps)[:, 0, 0]
+    np.testing.assert_allclose(gradient, [-0.05 / (1 + np.exp(0.1)), -0.05 / (1 + np.exp(-0.1))], rtol=1e-5)
 
 
 def test_missing_labels_are_refused():
