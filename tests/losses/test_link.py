@@ -35,6 +35,13 @@ def test_noise_puts_the_optimum_at_finite_odds():
     np.testing.assert_allclose(gradient(U), 0.1 - 1 / (1 + np.exp(0.2)), rtol=1e-5)
 
 
+def test_labels_that_say_nothing_are_symmetric():
+    margins = jnp.array([-7.0, -0.2, 0.0, 0.2, 7.0])
+    values, slopes = jax.vmap(jax.value_and_grad(lambda m: link.logistic(m, label_noise=0.5)))(margins)
+    np.testing.assert_allclose(values, values[::-1], rtol=1e-6)
+    np.testing.assert_allclose(slopes, np.tanh(margins / 2) / 2, rtol=1e-5, atol=1e-7)
+
+
 def test_far_margins_stay_finite_with_the_right_slope():
     value, gradient = jax.vmap(jax.value_and_grad(link.logistic))(jnp.array([-1000.0, -50.0, 50.0, 1000.0]))
     np.testing.assert_allclose(value, [1000, 50, 0, 0], atol=1e-6)

@@ -9,7 +9,7 @@ from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, p
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.likelihood import sft
 from posttrain_jax.recipes.preference import dpo
-from posttrain_jax.train import metrics, offline, optimizer, run
+from posttrain_jax.train import metrics, offline, optimizer, reference, run
 
 WORDS = vocabulary.characters("abcd=")
 LIMITS = encode.Limits(prompt=4, completion=6)
@@ -94,3 +94,21 @@ def test_a_folder_goes_on_with_the_method_it_began_with(tmp_path, model, start):
     with pytest.raises(ValueError, match=r"holds a run with objective DPO\(.*beta=0.5.* this one has DPO\(.*beta=0.1"):
         offline.run_offline(other, plan, start)
     assert "beta=0.5" in (tmp_path / "run.json").read_text()
+
+
+def test_a_stage_whose_reference_is_the_last_model_starts_at_ln_2(tmp_path, model, start):
+    state = start
+    for stage in ("easy", "hard"):
+        parts = preferred(model)
+        state = offline.run_offline(parts, run.Plan(tmp_path / stage, steps=3), state).params
+        lines = metrics.read(tmp_path / stage / "metrics.jsonl")
+        assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+        assert lines[-1]["loss"] < math.log(2) - 1e-3
+
+
+def test_right_after_a_refresh_of_the_reference_the_loss_is_ln_2(tmp_path, model, start):
+    parts = dataclasses.replace(preferred(model), moving=reference.Moving(1.0, every=2))
+    offline.run_offline(parts, run.Plan(tmp_path, steps=4), start)
+    losses = [line["loss"] for line in metrics.read(tmp_path / "metrics.jsonl")]
+    np.testing.assert_allclose(losses[::2], math.log(2), atol=1e-6)
+    assert max(losses[1::2]) < math.log(2) - 1e-3

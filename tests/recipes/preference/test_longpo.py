@@ -3,7 +3,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from canonical_pair import GROUPS, MASK, POLICY, REF, spread, stats
+from canonical_pair import GROUPS, MASK, POLICY, REF, groups, spread, stats
 from canonical_pair import step as plain_step
 from lookups import credit, lookup, step
 
@@ -28,6 +28,18 @@ def test_the_likelihood_is_of_the_chosen_completion_per_token():
     _, without = step(LongPO(preference_coef=0.0), COLUMNS, policy=LONG, by_prompt=SHORT)
     np.testing.assert_allclose(without, jnp.where(MASK, jnp.array([[[-1 / 5], [0.0]]]), 0), rtol=1e-6)
     assert (gradient[0, 1, 0] > 0).all()
+
+
+def test_turns_of_one_document_add_up():
+    """Two turns in one completion, with the next instruction between them outside the mask."""
+    mask = jnp.array([[[True, True, False, True, False], [True, False, False, True, True]]])
+    policy = stats(jnp.array([[[-3.0, -2.0, 0, -7.0, 0], [-4.0, 0, 0, -5.0, -6.0]]]))
+    ref = jnp.array([[[-2.5, -1.5, 0, -6.0, 0], [-3.0, 0, 0, -3.0, -5.0]]])
+    value, gradient = step(ONLY_PREFERENCE, COLUMNS, groups(mask), policy=policy, ref=ref)
+    first, second = (-5 + 4) - (-4 + 3), (-7 + 6) - (-11 + 8)
+    np.testing.assert_allclose(value, np.log1p(np.exp(-0.1 * (first + second))), rtol=1e-6)
+    push = 0.1 / (1 + np.exp(0.1 * (first + second)))
+    np.testing.assert_allclose(gradient, jnp.where(mask, jnp.array([[[-push], [push]]]), 0), rtol=1e-5)
 
 
 def test_after_the_same_prompt_it_is_dpo():

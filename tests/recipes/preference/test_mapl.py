@@ -46,6 +46,12 @@ def test_without_the_other_levels_it_is_dpo():
     np.testing.assert_allclose(run(MAPL(), present=only(0, 1))[0], expected, rtol=1e-6)
 
 
+def test_without_the_other_levels_dpo_alone_pushes():
+    _, gradient = run(MAPL(intra_coef=0.0, inter_coef=0.0))
+    push = 0.1 / (1 + np.exp(0.1 * (0.2 - 0.5)))
+    np.testing.assert_allclose(gradient, [-push, push, 0, 0, 0, 0, 0, 0], rtol=1e-5)
+
+
 def test_equal_prompts_teach_nothing():
     value, _ = run(MAPL(), jnp.full(8, 0.3))
     np.testing.assert_allclose(value, 4 * np.log(2), rtol=1e-6)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from canonical_pair import GROUPS, POLICY, REF, groups, loss, stats, step
 
+from posttrain_jax.losses import link
 from posttrain_jax.recipes.preference.dpo import DPO
 from posttrain_jax.recipes.preference.orpo import ORPO
 from posttrain_jax.recipes.preference.rationale_po import RationalePO
@@ -24,6 +25,14 @@ def test_canonical_pair():
     np.testing.assert_allclose(run(RationalePO())[0], 1.598139, rtol=1e-6)
     summed = RationalePO(nll_coef=0.001, per_token=False)
     np.testing.assert_allclose(run(summed, jnp.full_like(RATIONALE, -50.0))[0], 0.798139, rtol=1e-6)
+
+
+def test_the_form_of_the_code_pushes_less():
+    # -log sigmoid(gamma log pi(r)), log pi(r) = -200 and gamma = 0.001: sigmoid(0.2) times the slope of the paper's
+    value, slope = jax.value_and_grad(lambda logp: link.logistic(0.001 * logp))(jnp.float32(-200.0))
+    np.testing.assert_allclose(run(RationalePO(nll_coef=0.0))[0] + value, 1.396278, rtol=1e-6)
+    _, gradient = run(RationalePO(nll_coef=0.001, per_token=False), jnp.full_like(RATIONALE, -50.0))
+    np.testing.assert_allclose(slope / gradient[0, 2, -1], 0.549834, rtol=1e-5)
 
 
 def test_rationales_are_pushed_alike_and_what_comes_before_not_at_all():

@@ -34,6 +34,14 @@ def test_it_falls_without_bound():
     np.testing.assert_allclose(gradients[:, 0, 0, 0], 0.1 * (1 - 0.9 / 0.8), rtol=1e-4)
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.3])
+@pytest.mark.parametrize("margin", [-2.0, 0.0, 0.2, 3.0])
+def test_the_slope_is_that_of_dpo_less_a_constant(noise, margin):
+    _, gradient = step(RobustDPO(label_noise=noise), policy=stats(spread(10 * margin - 12, -14.0)))
+    slope = 1 / (1 + np.exp(-margin)) - (1 - noise) / (1 - 2 * noise)
+    np.testing.assert_allclose(gradient[0, :, 0], [0.1 * slope, -0.1 * slope], rtol=1e-5)
+
+
 @pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"label_noise": 0.5}])
 def test_meaningless_numbers_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
