@@ -1,0 +1,120 @@
+"""What every loss keeps that reads the policy beside a reference alone: shifts of both, and exchanges."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from canonical_pair import RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, credit, groups, stats
+
+from posttrain_jax.losses import generator, power
+from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
+from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
+from posttrain_jax.recipes.preference.aot_paired import AOTPaired
+from posttrain_jax.recipes.preference.aot_unpaired import AOTUnpaired
+from posttrain_jax.recipes.preference.bco_pair import BCOPair
+from posttrain_jax.recipes.preference.beta_dpo import BetaDPO
+from posttrain_jax.recipes.preference.chi_po import ChiPO
+from posttrain_jax.recipes.preference.discopop import DiscoPOP
+from posttrain_jax.recipes.preference.dno import DNO
+from posttrain_jax.recipes.preference.dpo import DPO
+from posttrain_jax.recipes.preference.dpop import DPOP
+from posttrain_jax.recipes.preference.exo import EXO
+from posttrain_jax.recipes.preference.f_dpo import FDPO
+from posttrain_jax.recipes.preference.gepo import GEPO
+from posttrain_jax.recipes.preference.gpo import GPO
+from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
+from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.lcpo import LCPO
+from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
+from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
+from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
+from posttrain_jax.recipes.preference.longpo import LongPO
+from posttrain_jax.recipes.preference.nca import NCA
+from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
+from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
+from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClippedDPO
+from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
+from posttrain_jax.recipes.preference.rrpo import RRPO
+from posttrain_jax.recipes.preference.smoothed_dpo import SmoothedDPO
+from posttrain_jax.recipes.preference.sppo import SPPO
+from posttrain_jax.recipes.preference.tdpo1 import TDPO1
+from posttrain_jax.recipes.preference.tdpo2 import TDPO2
+
+KL = jnp.where(RANDOM_MASK, 0.1 * jnp.arange(1.0, 5.0), 0)
+COLUMNS = {
+    "scores": jnp.array([[2.0, 1.0], [3.0, 0.5], [1.5, 1.0]]),
+    "winners": jnp.array([[1.0, 0.0]] * 3),
+    "log_odds": jnp.array([[0.5, -0.2], [0.1, 0.3], [-1.0, 1.0]]),
+    "differing": RANDOM_MASK.astype(jnp.float32),
+    "win_rates": jnp.array([[0.9, 0.2], [0.6, 0.5], [0.7, 0.3]]),
+    "short_prompt": jnp.zeros((3, 1)),
+}
+
+ODD = [
+    DPO(beta=0.3),
+    DPO(beta=0.3, label_noise=0.1),
+    RobustDPO(beta=0.3),
+    IPO(beta=0.3),
+    IPO(beta=0.3, per_token=True),
+    EXO(beta=0.3),
+    DiscoPOP(beta=0.3),
+    HingeDPO(beta=0.3),
+    LengthNormalizedDPO(),
+    LengthDesensitizedDPO(),
+    AOTPaired(beta=0.3),
+    AOTUnpaired(beta=0.3),
+    AnchoredPOZero(),
+    BCOPair(beta=0.3),
+    PlackettLuceDPO(beta=0.3),
+    OffsetDPO(beta=0.3),
+    SmoothedDPO(sharpness=2.0),
+    LCPO(DPO(beta=0.3)),
+    LongPO(beta=0.3, preference_coef=1.0, nll_coef=0.0),
+]
+"""Losses of differences of log-ratios, in which only the order tells the completions apart."""
+OTHERS = [
+    SPPO(beta=0.3),
+    AnchoredPODown(),
+    NCA(beta=0.3),
+    DPOP(),
+    ChiPO(),
+    BetaDPO(),
+    GEPO(),
+    GPO(),
+    DNO(),
+    LengthRegularizedDPO(length_coef=0.1),
+    ReferenceClippedDPO(),
+    FDPO(generator.jensen_shannon()),
+    FDPO(power.Alpha(0.5)),
+    TDPO1(),
+    TDPO2(),
+    RRPO(),
+]
+
+
+def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL):
+    batch = credit(recipe, groups(mask), policy, ref, COLUMNS)
+    given = dataclasses.replace(stats(policy), divergences={"kl": kl})
+    value, gradient = jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(given)
+    return value, gradient.logps
+
+
+@pytest.mark.parametrize("recipe", ODD + OTHERS, ids=repr)
+def test_a_shift_of_policy_and_reference_changes_nothing(recipe):
+    counts = jnp.sum(RANDOM_MASK.astype(jnp.float32), axis=-1, keepdims=True)
+    shift = jnp.where(RANDOM_MASK, 1.7 / counts, 0)
+    got = run(recipe, RANDOM_LOGPS + shift, RANDOM_REF + shift)
+    for shifted, expected in zip(got, run(recipe, RANDOM_LOGPS, RANDOM_REF), strict=True):
+        np.testing.assert_allclose(shifted, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", ODD, ids=repr)
+def test_to_swap_the_completions_is_to_exchange_policy_and_reference(recipe):
+    """Both turn the sign of the margin."""
+    policy, ref, mask, kl = (x[:, ::-1] for x in (RANDOM_LOGPS, RANDOM_REF, RANDOM_MASK, KL))
+    swapped, _ = run(recipe, policy, ref, mask, kl)
+    exchanged, _ = run(recipe, RANDOM_REF, RANDOM_LOGPS)
+    np.testing.assert_allclose(swapped, exchanged, rtol=1e-5)
+    assert abs(swapped - run(recipe, RANDOM_LOGPS, RANDOM_REF)[0]) > 1e-3
