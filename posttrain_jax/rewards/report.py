@@ -52,6 +52,12 @@ class Scores:
     """The probability that one sample of a row beats another; NaN where two are not compared. None: none compares."""
 
 
+def nothing(shape: tuple[int, int]) -> Scores:
+    """Of P rows of G samples that no reward of text is asked of: the sum is 0, and others may be added to it."""
+    told = ScoreReport(shape[0] * shape[1], timeouts=0, errors=0, crashes=0, invalid=0, first_error=None)
+    return Scores(np.zeros(shape, np.float32), np.zeros((*shape, 0), np.float32), (), told)
+
+
 def assemble(
     outcomes: Sequence[Sequence[worker.Outcome]], shape: tuple[int, int], rewards: combine.WeightedRewards
 ) -> Scores:

@@ -50,8 +50,10 @@ def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct], count: int) 
         )
 
 
-def readable(rewards: pool.RewardPool, row: prompts.PromptRow, group_size: int) -> None:
+def readable(rewards: pool.RewardPool | None, row: prompts.PromptRow, group_size: int) -> None:
     """The rewards find in the examples what they read; an empty completion is scored to see it."""
+    if rewards is None:
+        return
     nothing = samples.Sample(row.text, "", row.example, completion_tokens=0, truncated=False)
     error = rewards.score([[nothing] * group_size]).report.first_error or ""
     before, name, missing = error.partition(f"{samples.MissingFieldError.__name__}: ")

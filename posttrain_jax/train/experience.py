@@ -69,13 +69,13 @@ class Collector:
         stop_ids: Sequence[int],
         *,
         words: tokenizer.Tokenizer,
-        rewards: pool.RewardPool,
+        rewards: pool.RewardPool | None,
         data: iterate.Data,
         recipe: object,
         judge: judging.Judge | None,
     ):
         """Args: who draws, the ids that end a completion, and what `online.Online` holds."""
-        if judge is not None and JUDGE in rewards.names:
+        if judge is not None and rewards is not None and JUDGE in rewards.names:
             raise ValueError(f"a reward has the name {JUDGE!r}, which is that of the reward model's column: rename it.")
         self._judge = judge
         self._ask = None if judge is None else capacity.checked("the reward model", judging.make_score(judge))
@@ -111,7 +111,7 @@ class Collector:
             here = rows.to_host(rollout)
         with clock.phase("score"):
             samples = text.decode(prompts, here, self._words, self._stop_ids)
-            scores = self._rewards.score(samples)
+            scores = report.nothing(here.truncated.shape) if self._rewards is None else self._rewards.score(samples)
             self._notices.failed(scores.report)
         return Sampled(rollout, here, scores, prompts.columns, text.shown(samples, scores))
 

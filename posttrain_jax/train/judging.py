@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from posttrain_jax import types
 from posttrain_jax.models import scalar_model
 from posttrain_jax.models import tokenizer as tokenizers
+from posttrain_jax.rewards import pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,12 @@ def make_score(judge: Judge) -> Callable[[tuple[PyTree, ...], types.Groups], Flo
         return judge.reduce(jnp.concatenate([judge.model.rewards(params, groups) for params in members], axis=-1))
 
     return jax.jit(score, out_shardings=judge.model.row_sharding)
+
+
+def someone(rewards: pool.RewardPool | None, judge: Judge | None) -> None:
+    """Refuse a run that nobody rewards."""
+    if rewards is None and judge is None:
+        raise ValueError("nobody rewards the completions: give rewards of text, a judge, or both.")
 
 
 def check(judge: Judge, words: tokenizers.Tokenizer, mesh: Mesh) -> None:

@@ -42,7 +42,8 @@ class Online:
     tokenizer: tokenizer.Tokenizer
     data: iterate.Data
     """Batches of prompts: `data.iterate.Batches` over `data.prompts.Pad`."""
-    rewards: pool.RewardPool
+    rewards: pool.RewardPool | None
+    """Of text; None where the judge alone rewards."""
     sampling: sample.Sampling
     group_size: int
     """Completions of a prompt."""
@@ -67,6 +68,7 @@ class Online:
         """Refuse to learn nothing."""
         if self.updates_per_rollout < 1:
             raise ValueError(f"updates_per_rollout={self.updates_per_rollout} learns nothing: take at least 1.")
+        judging.someone(self.rewards, self.judge)
         selected.check(self.selection, (self.judge, self.players))
         player.check(self.recipe, self.players)
 

@@ -52,7 +52,7 @@ def parts(model, judge, terms):
         optimizer=optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
         tokenizer=WORDS,
         data=iterate.Batches(encoded, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0),
-        rewards=pool.RewardPool(combine.WeightedRewards(terms), workers=0, timeout_s=1.0),
+        rewards=pool.RewardPool(combine.WeightedRewards(terms), workers=0, timeout_s=1.0) if terms else None,
         sampling=sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id),
         group_size=4,
         judge=judge,
@@ -89,3 +89,16 @@ def test_a_judge_is_told_without_its_mesh_and_its_parameters(judge):
 def test_a_reward_that_has_the_name_of_the_judges_column_is_refused(tmp_path, model, judge):
     with pytest.raises(ValueError, match="a reward has the name 'judge'"):
         online.run_online(parts(model, judge, {"judge": (0.1, length)}), run.Plan(tmp_path, steps=3), {})
+
+
+def test_a_judge_may_reward_alone_and_somebody_must(tmp_path, model, judge):
+    own = parts(model, judge, {})
+    online.run_online(own, run.Plan(tmp_path, steps=1), model.init(jax.random.key(0)))
+    (line,) = metrics.read(tmp_path / "metrics.jsonl")
+    beside = parts(model, judge, {"length": (0.0, length)})
+    online.run_online(beside, run.Plan(tmp_path / "beside", steps=1), model.init(jax.random.key(0)))
+    (other,) = metrics.read(tmp_path / "beside" / "metrics.jsonl")
+    assert line["unscored"] == 0
+    assert (line["reward"], line["loss"]) == (other["reward"], other["loss"])
+    with pytest.raises(ValueError, match="nobody rewards"):
+        dataclasses.replace(own, judge=None)
