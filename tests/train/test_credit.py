@@ -10,8 +10,10 @@ import pytest
 
 from posttrain_jax import masked, types
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
-from posttrain_jax.losses import implicit_reward, pairing, running, weight
+from posttrain_jax.losses import implicit_reward, limit, multiplier, pairing, running, weight
 from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.policy.constrained import Constrained
+from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference import dpo, online_preference, wpo
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
@@ -130,6 +132,23 @@ def test_memory_and_moving_reference_resume_bit_for_bit(tmp_path, model, start, 
     short = dataclasses.replace(plan, folder=tmp_path / "parts", steps=3)
     offline.run_offline(given(model, moving=moving), short, start)
     assert_same(offline.run_offline(given(model, moving=moving), dataclasses.replace(short, steps=5), start), whole)
+
+
+def test_multipliers_are_reported_and_resume_bit_for_bit(tmp_path, model, start):
+    recipe = Constrained((limit.AtLeast("b", 0.5),), multiplier.Augmented(0.5), RLOO(kl_coef=0.0))
+    terms = {name: (one, lambda x, name=name: x.completion.count(name) / 6) for name, one in (("a", 1.0), ("b", 0.0))}
+    scorer = pool.RewardPool(combine.WeightedRewards(terms), workers=0, timeout_s=1.0)
+    run_to = lambda folder, steps: online.run_online(  # noqa: E731
+        dataclasses.replace(sampled(model), recipe=recipe, rewards=scorer), run.Plan(tmp_path / folder, steps), start
+    )
+    whole = run_to("whole", 4)
+    lines = metrics.read(tmp_path / "whole" / "metrics.jsonl")
+    moved = np.cumsum([0.0] + [0.5 * (0.5 - line["reward/b"]) for line in lines])
+    assert (moved > 0)[1:].all()
+    np.testing.assert_allclose([line["multiplier/b>=0.5"] for line in lines], moved[:-1], rtol=1e-5)
+    np.testing.assert_allclose(whole.memory, moved[-1:], rtol=1e-5)
+    run_to("parts", 2)
+    assert_same(run_to("parts", 4), whole)
 
 
 def test_the_memory_is_that_of_the_columns_seen(tmp_path, model, start):
