@@ -102,3 +102,58 @@ def test_penalties_that_hold_are_taken():
         functools.partial(divergence.sampled_loss, generator.ReverseKL()),
     ):
         divergence.check_penalty(penalty)
+
+
+LOGITS, FOUR_REF, FOUR_OLD = (
+    jnp.array([0.5, -0.2, 0.1, -0.7]),
+    jax.nn.log_softmax(jnp.array([0.0, 0.4, -0.3, 0.2])),
+    jax.nn.log_softmax(jnp.array([0.2, 0.1, 0.0, -0.4])),
+)
+TO_REF = [0.169900, -0.136952, 0.086728, -0.119676]
+FROM_REF = [0.180655, -0.133736, 0.105269, -0.152188]
+
+
+def on_average(estimator, sampler=None):
+    """Value and gradient in the logits, tokens drawn from the policy or from another, held still."""
+
+    def total(logits):
+        logps = jax.nn.log_softmax(logits)
+        weights = jax.lax.stop_gradient(jnp.exp(logps if sampler is None else sampler))
+        return jnp.sum(weights * estimator(logps))
+
+    return jax.value_and_grad(total)(LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "sampler", "value", "gradient"),
+    [
+        (lambda x: divergence.k2_loss(x, FOUR_REF), None, 0.1693867, TO_REF),
+        (lambda x: divergence.k3_loss(x, FOUR_REF), None, 0.1710346, FROM_REF),
+        (lambda x: divergence.sampled_loss(REVERSE, x, FOUR_REF), None, 0.1710346, TO_REF),
+        (lambda x: divergence.k3_loss(x, FOUR_REF), FOUR_OLD, 0.186104, None),
+        (lambda x: divergence.sampled_loss(REVERSE, x, FOUR_REF, x - FOUR_OLD), FOUR_OLD, 0.1710346, TO_REF),
+        (lambda x: jax.lax.stop_gradient(divergence.k1_value(x, FOUR_REF)) * x, None, None, TO_REF),
+        (
+            lambda x: jax.lax.stop_gradient(divergence.k3_loss(x, FOUR_REF)) * x,
+            None,
+            None,
+            [-0.010755, -0.003216, -0.018541, 0.032512],
+        ),
+    ],
+    ids=["k2", "k3", "straight_through", "k3_stale", "weighted", "k1_as_reward", "k3_as_reward"],
+)
+def test_four_tokens_worked_in_value_and_in_gradient(estimator, sampler, value, gradient):
+    """KL(policy || ref) is .1710346, KL(ref || policy) .1786113; k3 as a reward has their difference for a gradient."""
+    found = on_average(estimator, sampler)
+    if value is not None:
+        np.testing.assert_allclose(found[0], value, atol=2e-6)
+    if gradient is not None:
+        np.testing.assert_allclose(found[1], gradient, atol=2e-6)
+
+
+def test_both_divergences_of_the_four_tokens():
+    for one, value, gradient in ((REVERSE, 0.1710346, TO_REF), (generator.ForwardKL(), 0.1786113, FROM_REF)):
+        exact = lambda x, one=one: divergence.exact(one, jax.nn.log_softmax(x), FOUR_REF)  # noqa: E731
+        found = jax.value_and_grad(exact)(LOGITS)
+        np.testing.assert_allclose(found[0], value, atol=1e-6)
+        np.testing.assert_allclose(found[1], gradient, atol=1e-6)

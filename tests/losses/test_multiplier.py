@@ -44,7 +44,7 @@ def test_the_barrier_of_c_morl():
 
 
 def test_the_hinge_is_twice_that_of_disco():
-    at_excess = constraint.squared_excess(jnp.float32(0.3), limit=0.1, drift_coef=6.0)
+    at_excess = constraint.squared_excess(jnp.float32(0.3), limit=0.1, coef=6.0)
     np.testing.assert_allclose(multiplier.Hinge(3.0).penalty(jnp.float32(0.2), jnp.float32(0)), at_excess, rtol=1e-5)
 
 

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from canonical_pair import check, check_at_reference, check_same, step
@@ -29,3 +30,10 @@ def test_pairs_beyond_the_clip_have_no_gradient():
 def test_meaningless_numbers_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ChiPO(**wrong)
+
+
+def test_the_worked_pair():
+    """Log-ratios .3 and -.2 at beta .5: the rewards exp(a) + a are 1.031128 apart, f' of chi^2 / 2 + KL as well."""
+    rewards = power.ChiSquaredKL().derivative(jnp.array([0.3, -0.2]))
+    np.testing.assert_allclose(rewards[0] - rewards[1], 1.031128, rtol=1e-5)
+    np.testing.assert_allclose(np.log1p(np.exp(-0.5 * (rewards[0] - rewards[1]))), 0.468229, rtol=1e-5)
