@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from canonical_pair import RANDOM_LOGPS, RANDOM_MASK, RANDOM_REF, credit, groups, stats
 
+from posttrain_jax import types
 from posttrain_jax.losses import generator, power
 from posttrain_jax.recipes.preference.anchored_po_down import AnchoredPODown
 from posttrain_jax.recipes.preference.anchored_po_zero import AnchoredPOZero
 from posttrain_jax.recipes.preference.aot_paired import AOTPaired
 from posttrain_jax.recipes.preference.aot_unpaired import AOTUnpaired
+from posttrain_jax.recipes.preference.bco import BCO
 from posttrain_jax.recipes.preference.bco_pair import BCOPair
 from posttrain_jax.recipes.preference.beta_dpo import BetaDPO
 from posttrain_jax.recipes.preference.chi_po import ChiPO
@@ -26,11 +28,13 @@ from posttrain_jax.recipes.preference.gepo import GEPO
 from posttrain_jax.recipes.preference.gpo import GPO
 from posttrain_jax.recipes.preference.hinge_dpo import HingeDPO
 from posttrain_jax.recipes.preference.ipo import IPO
+from posttrain_jax.recipes.preference.kto import KTO
 from posttrain_jax.recipes.preference.lcpo import LCPO
 from posttrain_jax.recipes.preference.length_desensitized_dpo import LengthDesensitizedDPO
 from posttrain_jax.recipes.preference.length_normalized_dpo import LengthNormalizedDPO
 from posttrain_jax.recipes.preference.length_regularized_dpo import LengthRegularizedDPO
 from posttrain_jax.recipes.preference.longpo import LongPO
+from posttrain_jax.recipes.preference.mapl import MAPL
 from posttrain_jax.recipes.preference.nca import NCA
 from posttrain_jax.recipes.preference.offset_dpo import OffsetDPO
 from posttrain_jax.recipes.preference.plackett_luce_dpo import PlackettLuceDPO
@@ -38,9 +42,12 @@ from posttrain_jax.recipes.preference.reference_clipped_dpo import ReferenceClip
 from posttrain_jax.recipes.preference.robust_dpo import RobustDPO
 from posttrain_jax.recipes.preference.rrpo import RRPO
 from posttrain_jax.recipes.preference.smoothed_dpo import SmoothedDPO
+from posttrain_jax.recipes.preference.sparse_po import SparsePO
 from posttrain_jax.recipes.preference.sppo import SPPO
 from posttrain_jax.recipes.preference.tdpo1 import TDPO1
 from posttrain_jax.recipes.preference.tdpo2 import TDPO2
+from posttrain_jax.recipes.preference.tgdpo import TGDPO
+from posttrain_jax.recipes.preference.trpa import TRPA
 
 KL = jnp.where(RANDOM_MASK, 0.1 * jnp.arange(1.0, 5.0), 0)
 COLUMNS = {
@@ -94,20 +101,74 @@ OTHERS = [
 ]
 
 
-def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL):
-    batch = credit(recipe, groups(mask), policy, ref, COLUMNS)
+def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL, columns=COLUMNS):
+    return differentiate(recipe, credit(recipe, groups(mask), policy, ref, columns), policy, kl)
+
+
+def differentiate(recipe, batch, policy, kl=KL):
     given = dataclasses.replace(stats(policy), divergences={"kl": kl})
     value, gradient = jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(given)
     return value, gradient.logps
 
 
+def shift(mask=RANDOM_MASK):
+    """The same number of nats for every completion, whatever its length."""
+    return jnp.where(mask, 1.7 / jnp.sum(mask.astype(jnp.float32), axis=-1, keepdims=True), 0)
+
+
+def check_same(got, expected):
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("recipe", ODD + OTHERS, ids=repr)
 def test_a_shift_of_policy_and_reference_changes_nothing(recipe):
-    counts = jnp.sum(RANDOM_MASK.astype(jnp.float32), axis=-1, keepdims=True)
-    shift = jnp.where(RANDOM_MASK, 1.7 / counts, 0)
-    got = run(recipe, RANDOM_LOGPS + shift, RANDOM_REF + shift)
-    for shifted, expected in zip(got, run(recipe, RANDOM_LOGPS, RANDOM_REF), strict=True):
-        np.testing.assert_allclose(shifted, expected, rtol=1e-4, atol=1e-6)
+    got = run(recipe, RANDOM_LOGPS + shift(), RANDOM_REF + shift())
+    check_same(got, run(recipe, RANDOM_LOGPS, RANDOM_REF))
+
+
+@pytest.mark.parametrize("recipe", [BCO(beta=0.3), KTO(beta=0.3)], ids=repr)
+def test_a_shift_changes_nothing_of_single_completions(recipe):
+    policy, ref, mask, more = (x.reshape(6, 1, 4) for x in (RANDOM_LOGPS, RANDOM_REF, RANDOM_MASK, shift()))
+    given = {"mask": mask, "kl": mask.astype(jnp.float32), "columns": {"desirable": jnp.array([1.0, 0, 1, 1, 0, 0])}}
+    check_same(run(recipe, policy + more, ref + more, **given), run(recipe, policy, ref, **given))
+
+
+def test_a_shift_changes_nothing_of_several_levels():
+    policy, ref, mask, more = (
+        jnp.concatenate([x] * 4, axis=1) for x in (RANDOM_LOGPS, RANDOM_REF, RANDOM_MASK, shift())
+    )
+    given = {"mask": mask, "kl": mask.astype(jnp.float32)}
+    check_same(run(MAPL(), policy + more, ref + more, **given), run(MAPL(), policy, ref, **given))
+
+
+def test_a_shift_changes_nothing_of_guided_tokens():
+    """With a guide that is shifted too."""
+
+    def at(more):
+        columns = {"guide_logps": RANDOM_REF - 0.5 * KL + more}
+        return run(TGDPO(), RANDOM_LOGPS + more, RANDOM_REF + more, columns=columns)
+
+    check_same(at(shift()), at(0 * shift()))
+
+
+def test_a_shift_changes_nothing_of_masked_tokens():
+    def at(more):
+        masks = {"reward_masks": KL, "kl_masks": 2 * KL}
+        batch = SparsePO().credit(groups(RANDOM_MASK), RANDOM_REF + more, **masks)
+        return differentiate(SparsePO(), batch, RANDOM_LOGPS + more)
+
+    check_same(at(shift()), at(0 * shift()))
+
+
+def test_a_shift_changes_nothing_of_own_completions():
+    def at(more):
+        recipe = TRPA(trust_coef=0.0)
+        policy, rewards = RANDOM_LOGPS + more, jnp.array([[1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+        rollout = types.Rollout(groups(RANDOM_MASK), stats(policy), jnp.zeros((3, 2), bool))
+        return differentiate(recipe, recipe.credit(rollout, rewards, RANDOM_REF + more), policy)
+
+    check_same(at(shift()), at(0 * shift()))
 
 
 @pytest.mark.parametrize("recipe", ODD, ids=repr)
