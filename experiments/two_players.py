@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import enumerable
 import jax
 import jax.numpy as jnp
-import optax
 from game_method import REF, Method, P
 from jaxtyping import Array, Float
 
@@ -65,7 +64,7 @@ def train(method: Method, key: Array, *, steps: int, rows: int, group: int) -> F
         models = {"policy": logits, **others, **ahead}
         gradient = jax.grad(loss)(logits, method, models, key, rows, group)
         change, state = optimizer.update(gradient, state, logits)
-        moved = optax.apply_updates(logits, change)
+        moved = logits + change
         due = {role: jnp.where((number + 1) % every[role] == 0, moved, others[role]) for role in every}
         return (moved, state, others | due), jax.nn.log_softmax(logits)
 

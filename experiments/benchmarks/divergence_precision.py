@@ -62,7 +62,7 @@ def chunked(one: comparison.Divergence, arrays: list[jax.Array]) -> tuple[np.nda
         return stats.divergences["d"].sum(), stats.divergences["d"]
 
     (_, values), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(hidden)
-    return np.float64(values), np.float64(gradient)
+    return np.asarray(values, float), np.asarray(gradient, float)
 
 
 def main(apart: tuple[float, ...] = (0.02, 0.5)) -> None:
