@@ -92,7 +92,6 @@ OTHERS = [
     GPO(),
     DNO(),
     LengthRegularizedDPO(length_coef=0.1),
-    ReferenceClippedDPO(),
     FDPO(generator.jensen_shannon()),
     FDPO(power.Alpha(0.5)),
     TDPO1(),
@@ -111,9 +110,10 @@ def differentiate(recipe, batch, policy, kl=KL):
     return value, gradient.logps
 
 
-def shift(mask=RANDOM_MASK):
-    """The same number of nats for every completion, whatever its length."""
-    return jnp.where(mask, 1.7 / jnp.sum(mask.astype(jnp.float32), axis=-1, keepdims=True), 0)
+def shift(chosen=1.7, rejected=-0.6):
+    """So many nats for every completion, whatever its length."""
+    counts = jnp.sum(RANDOM_MASK.astype(jnp.float32), axis=-1, keepdims=True)
+    return jnp.where(RANDOM_MASK, jnp.array([[[chosen], [rejected]]]) / counts, 0)
 
 
 def check_same(got, expected):
@@ -125,6 +125,14 @@ def check_same(got, expected):
 def test_a_shift_of_policy_and_reference_changes_nothing(recipe):
     got = run(recipe, RANDOM_LOGPS + shift(), RANDOM_REF + shift())
     check_same(got, run(recipe, RANDOM_LOGPS, RANDOM_REF))
+
+
+def test_where_the_reference_is_clipped_the_shift_must_be_that_of_both_completions():
+    expected = run(ReferenceClippedDPO(), RANDOM_LOGPS, RANDOM_REF)
+    both = shift(1.7, 1.7)
+    check_same(run(ReferenceClippedDPO(), RANDOM_LOGPS + both, RANDOM_REF + both), expected)
+    one = shift(9.0, 0.0)
+    assert abs(run(ReferenceClippedDPO(), RANDOM_LOGPS + one, RANDOM_REF + one)[0] - expected[0]) > 1e-3
 
 
 @pytest.mark.parametrize("recipe", [BCO(beta=0.3), KTO(beta=0.3)], ids=repr)
