@@ -70,7 +70,7 @@ class Online:
             raise ValueError(f"updates_per_rollout={self.updates_per_rollout} learns nothing: take at least 1.")
         judging.someone(self.rewards, self.judge)
         selected.check(self.selection, (self.judge, self.players))
-        player.check(self.recipe, self.players)
+        player.check(self.recipe, self.players, self.updates_per_rollout)
 
 
 def run_online(

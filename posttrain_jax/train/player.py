@@ -155,13 +155,19 @@ class Sampler:
         return rollout.groups.completion_mask & (jnp.arange(rollout.truncated.shape[1]) < size)[None, :, None]
 
 
-def check(recipe: types.Loss, players: Players | None) -> None:
-    """Refuse an opponent that the recipe would take for the policy, and a recipe that lacks one."""
+def check(recipe: types.Loss, players: Players | None, updates_per_rollout: int) -> None:
+    """Refuse an opponent that the recipe would take for the policy, and a recipe that lacks one.
+
+    An opponent that looks ahead steps in turn with the policy, update by update: one on each rollout.
+    """
     name, plays = type(recipe).__name__, isinstance(recipe, Playing) and recipe.plays
     if players is not None and not plays:
         raise ValueError(f"{name} takes all completions for the policy's own: leave players out.")
     if players is not None and not players.on_policy and not (isinstance(recipe, Playing) and recipe.off_policy):
         raise ValueError(f"{name} learns from the policy's own completions: leave own={dict(players.own)} out.")
+    ahead = players is not None and extragradient.AHEAD in {*players.opponent, *players.own}
+    if ahead and updates_per_rollout > 1:
+        raise ValueError(f"an opponent that looks ahead allows one update per rollout, not {updates_per_rollout}.")
     if players is None and plays:
         raise ValueError(f"{name} wants an opponent: say who it is with players=player.Players(...).")
 

@@ -128,6 +128,8 @@ def test_what_does_not_fit_is_refused(model):
         parts(model, game)
     with pytest.raises(ValueError, match="learns from the policy's own completions"):
         parts(model, game, players=player.Players({"ref": 1.0}, own={"ref": 1.0}))
+    with pytest.raises(ValueError, match="looks ahead allows one update per rollout, not 2"):
+        parts(model, game, players=player.Players({"ahead": 1.0}), updates_per_rollout=2)
     with pytest.raises(ValueError, match="the player 'past' is none of"):
         player.Sampler(model, SAMPLING, 4, players=player.Players({"past": 1.0}))
     with pytest.raises(ValueError, match="top_k=3 cuts"):
