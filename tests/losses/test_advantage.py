@@ -131,9 +131,11 @@ def test_batch_spreads_of_raw_and_of_centred_rewards_differ():
     raw = advantage.over_reward_std(rewards, ids)
     np.testing.assert_allclose(raw[:, :2], [[0.965905, -0.965905], [0.482953, 0.482953]], atol=1e-5)
     np.testing.assert_allclose(raw[1, 3], -1.448858, atol=1e-5)
+    np.testing.assert_allclose(0.5 / raw[0, 0] - 1e-4, 0.517549, atol=1e-6)
     centered = advantage.over_centered_std(rewards, ids, eps=0.0)
     np.testing.assert_allclose(centered[:, :2], [[1.069045, -1.069045], [0.534522, 0.534522]], atol=1e-5)
     np.testing.assert_allclose(centered[1, 3], -1.603567, atol=1e-5)
+    np.testing.assert_allclose(0.5 / centered[0, 0], 0.467707, atol=1e-6)
 
 
 def test_one_group_makes_the_batch_the_group():

@@ -13,6 +13,9 @@ def test_worked_numbers():
     np.testing.assert_allclose(sure, [[0.95, 0.6, 0.9, 0.8]], rtol=1e-6)
     paid = 0.5 * consistency.bonus(sure, ACC, IDS, margin=0.01)
     np.testing.assert_allclose(paid, [[0.5, 0, 0, 0.5]])
+    for above, kept in ((-1e-4, 1), (1e-4, 0)):  # 0.8 stands where the mean 0.783333 has this margin
+        margin = 0.783333 - 0.8 - above
+        assert consistency.bonus(sure, ACC, IDS, margin=margin)[0, 3] == kept
     got = advantage.group_zscore(ACC + paid, IDS, eps=1e-4)
     np.testing.assert_allclose(got, [[0.707007, 0, -1.414014, 0.707007]], atol=1e-5)
 

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,15 @@ def test_five_completions_of_an_open_band():
     """G = 5 keeps 2 and 3 successes: 1 and 4 lie on the ends."""
     rewards = jnp.tril(jnp.ones((6, 5)), -1)
     np.testing.assert_array_equal(difficulty.Band()(rewards, IDS), [0, 0, 1, 1, 0, 0])
+
+
+def test_a_rate_of_few_completions_is_noisy():
+    """Of four completions of a prompt that succeeds one time in four none succeeds with probability 0.316."""
+    groups = np.array(list(itertools.product([0.0, 1.0], repeat=4)), np.float32)
+    chance = np.prod(np.where(groups == 1, 0.25, 0.75), axis=1)
+    rates = difficulty.success_rate(jnp.asarray(groups), jnp.arange(16), above=0.5)
+    np.testing.assert_allclose(chance[np.asarray(rates) == 0].sum(), 0.316, atol=5e-4)
+    np.testing.assert_allclose(chance @ rates, 0.25, rtol=1e-6)
 
 
 def test_spread():

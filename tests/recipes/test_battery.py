@@ -33,11 +33,41 @@ SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
 MOVING = {name: case for name, case in ONLINE.items() if case.credit not in (cases.distilled, cases.playing)}
+POLICY = {name: case for name, case in ONLINE.items() if name in policy_cases.CASES}
+EACH_POLICY = pytest.mark.parametrize("case", POLICY.values(), ids=POLICY)
 EACH_MOVING = pytest.mark.parametrize("case", MOVING.values(), ids=MOVING)
 
 
 HELD_STILL = {"gtpo", "vespo", "rec", "topr", "scale_rl", "cispo", "p3o", "p3o_separate", "kdrl", "gated_bradley_terry"}
 """Losses in which a factor has no gradient: theirs is not their slope."""
+BENT = {
+    "reg_grpo": "its advantages are slopes of a mean over completions already",
+    "geometric_reference": "its reference is another model than the one asked here",
+    "vapo": "it imitates what was right",
+    "value_pretraining": "it learns values alone",
+    "rank_grpo": "a segment's ratio is a mean over its tokens",
+    **dict.fromkeys(("p3o", "p3o_separate"), "it learns from pairs"),
+}
+"""Recipes whose gradient on policy is not that of REINFORCE with their advantages and weights."""
+ABSOLUTE = {
+    **dict.fromkeys(("reinforce", "topr"), "their baseline is a number"),
+    **dict.fromkeys(("ppo", "vapo", "value_pretraining", "rto"), "a critic has to learn the rewards as they are"),
+    **dict.fromkeys(
+        ("apo", "ares", "filtered", "thr", "nthr", "grpo_lead", "disco", "disco_ratio"), "ask what is right"
+    ),
+    **dict.fromkeys(("otc", "unlikeliness"), "multiply the reward"),
+    "gigpo": "what is paid at the end is discounted by turns",
+    "maxmin": "the other reward stays where it is",
+}
+"""Recipes to which it matters when a constant is added to all rewards."""
+STANDARDISED = {
+    *("grpo", "grpo_without_ref", "dapo", "gtpo", "grpo_d", "tw_grpo", "unrepetitive", "bgpo", "branch_grpo"),
+    *("clip_cov", "kl_cov", "reg_grpo", "dcpo", "vespo", "opsm", "mis", "tis", "geometric_reference"),
+    *("adaptive_entropy", "scale_rl", "forking_tokens", "two_sided_grpo", "lite_ppo", "sapo", "gmpo", "cispo"),
+    *("luspo", "gspo_token", "gspo", "reinforce_pp_baseline", "kl_limited", "salt", "segmented", "with_given"),
+    *("grao", "spo", "apo", "unlikeliness", "filtered", "thr", "nthr", "disco", "disco_ratio"),
+}
+"""Recipes to which the unit of the rewards does not matter."""
 SLOPED = {name: case for name, case in CASES.items() if name not in preference_cases.CASES}
 
 
@@ -275,6 +305,29 @@ def test_without_old_the_gradient_is_that_of_an_unmoved_policy(case):
     data = dataclasses.replace(data, old=data.policy)
     batch, (*expected, _) = whole(case, data)
     close(differentiate(case, data.policy, dataclasses.replace(batch, old_logps=None)), tuple(expected))
+
+
+@EACH_POLICY
+def test_on_policy_the_gradient_is_that_of_reinforce(case, request):
+    """At -w A: no ratio, range, gate or penalty has a slope of its own where policy, old and reference are one."""
+    data = cases.random(case)
+    batch, (_, gradient, _) = whole(case, dataclasses.replace(data, old=data.policy, ref=data.policy))
+    plain = -np.asarray(batch.token_weights) * np.asarray(batch.advantages)
+    assert np.allclose(gradient.logps, plain, atol=2e-6, rtol=1e-5) != (request.node.callspec.id in BENT)
+
+
+@EACH_POLICY
+def test_shift_and_unit_of_rewards(case, request):
+    """The shift leaves all that the cases derive from a sine of the rewards as it is."""
+    name, data = request.node.callspec.id, cases.random(case)
+
+    def gradient(change):
+        return run(case, dataclasses.replace(data, rewards=cases.floats(change(np.asarray(data.rewards)))))[1]
+
+    here, shifted, scaled = (gradient(f) for f in (lambda r: r, lambda r: r + 2 * np.pi / 3, lambda r: 4 * r))
+    same = lambda a, b, **near: all(map(functools.partial(np.allclose, **near), *map(jax.tree.leaves, (a, b))))  # noqa: E731
+    assert same(shifted, here, atol=3e-6, rtol=1e-4) != (name in ABSOLUTE)
+    assert same(scaled, here, atol=1e-5, rtol=2e-3) == (name in STANDARDISED)  # eps stands beside the deviation
 
 
 @EACH

@@ -8,7 +8,7 @@ import worked_numbers as fx
 from enumeration import CHEAP, FIXED, random
 
 from posttrain_jax import masked, types
-from posttrain_jax.losses import constraint, score
+from posttrain_jax.losses import advantage, constraint, score
 from posttrain_jax.recipes.policy.disco import DisCO
 from posttrain_jax.recipes.policy.grpo import GRPO
 
@@ -88,6 +88,7 @@ def test_on_policy_the_constraint_is_met_and_pushes_nothing():
 
 @pytest.mark.parametrize("rewards", [[1.0, 0, 0, 0], [1.0, 0, 0, 1], [1.0, 1, 1, 0]])
 def test_grpo_is_this_times_the_spread_of_the_rewards(rewards):
+    """Without the deviation (Dr. GRPO's advantages), times their variance."""
     rewards = jnp.array([rewards])
     grpo = GRPO(kl_coef=0.0, ddof=0, eps=0.0)
     batch = grpo.credit(fx.ROLLOUT, rewards)
@@ -95,6 +96,10 @@ def test_grpo_is_this_times_the_spread_of_the_rewards(rewards):
     p = float(rewards.mean())
     expected = step(dataclasses.replace(RATIO, tau=float("inf")), rewards, old_logps=fx.LOGPS)[1]
     np.testing.assert_allclose(got, np.sqrt(p * (1 - p)) * expected, atol=1e-6)
+    centred = advantage.per_token(advantage.group_centered(rewards, fx.GROUP_IDS), fx.MASK)
+    without = dataclasses.replace(batch, advantages=centred)
+    got = jax.grad(lambda policy: grpo.loss(policy, without)[0])(fx.POLICY).logps
+    np.testing.assert_allclose(got, p * (1 - p) * expected, atol=1e-6)
 
 
 def test_one_bad_completion_makes_the_temperature_idle():

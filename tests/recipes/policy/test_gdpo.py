@@ -37,6 +37,10 @@ def test_the_worked_example():
     np.testing.assert_allclose(got, [0.398089, 0.398089, 0.689442, -1.48562], atol=5e-6)
     summed = advantage.group_zscore(rewards.sum(-1), fx.GROUP_IDS, ddof=1, eps=1e-4)
     np.testing.assert_allclose(summed, [[0.4999, 0.4999, 0.4999, -1.4997]], atol=5e-6)
+    scores = [advantage.group_zscore(rewards[..., k], fx.GROUP_IDS, ddof=1, eps=1e-4)[0] for k in (0, 1)]
+    np.testing.assert_allclose(scores[0], [0.865875, 0.865875, -0.865875, -0.865875], atol=5e-6)
+    np.testing.assert_allclose(scores[1], [-0.4999, -0.4999, 1.4997, -0.4999], atol=5e-6)
+    np.testing.assert_allclose(scores[0] + scores[1], [0.365975, 0.365975, 0.633825, -1.365775], atol=5e-6)
 
 
 def test_one_reward_of_one_prompt_is_grpo():

@@ -3,10 +3,11 @@ import numpy as np
 import worked_numbers as fx
 
 from posttrain_jax import types
+from posttrain_jax.recipes.policy.asym_re import AsymRE
 from posttrain_jax.recipes.policy.gpg import GPG
 
 
-def two_groups(second_mask):
+def two_groups(second_mask, recipe=GPG()):  # noqa: B008
     """FX, and a group of equal rewards with the given mask."""
     both = lambda x, y: jnp.concatenate([x, y])  # noqa: E731
     groups = fx.ROLLOUT.groups
@@ -20,9 +21,9 @@ def two_groups(second_mask):
     )
     sampler = types.TokenStats(both(fx.OLD, fx.OLD), both(fx.OLD, fx.OLD))
     rollout = types.Rollout(groups=groups, sampler=sampler, truncated=jnp.zeros((2, 4), bool))
-    batch = GPG().credit(rollout, both(fx.REWARDS, jnp.ones((1, 4))))
+    batch = recipe.credit(rollout, both(fx.REWARDS, jnp.ones((1, 4))))
     logps = both(fx.LOGPS, fx.LOGPS)
-    return GPG().loss(types.TokenStats(logps, logps), batch)[0]
+    return recipe.loss(types.TokenStats(logps, logps), batch)[0]
 
 
 def test_worked_losses():
@@ -31,6 +32,7 @@ def test_worked_losses():
 
 
 def test_a_group_of_equal_rewards_stays_in_the_denominator_and_is_made_up_for():
+    np.testing.assert_allclose(two_groups(fx.MASK, AsymRE(shift=0.0)), 0.013888889, atol=1e-6)
     np.testing.assert_allclose(two_groups(fx.MASK), 0.027777778, atol=1e-6)
     np.testing.assert_allclose(two_groups(jnp.ones((1, 4, 3), bool)), 0.023809524, atol=1e-6)
 
