@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from posttrain_jax.data import fields
+from posttrain_jax.data import exchange, fields
 
 Ids = list[int]
 Encoded = TypeVar("Encoded")
@@ -154,31 +154,47 @@ class Tally:
         return ids if len(ids) <= limit else self._limits.long_completion(ids, limit)
 
     def collect(
-        self, count: int, make: Callable[[int], Encoded | None], *, max_bad_fraction: float
+        self, rows: exchange.Readable, make: Callable[[int], Encoded | None], *, max_bad_fraction: float
     ) -> tuple[list[Encoded], EncodeReport]:
-        """What `make` gives for each row, None left out, and the report.
+        """What `make` gives for each row's number, None left out, and the report.
+
+        Of several processes each makes its part of the rows, and all get all of them; all must call.
 
         Raises:
-            ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left.
+            ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left; or
+                processes read different rows. In every process.
         """
-        bad: list[str] = []
-        made = []
-        for index in range(count):
+        exchange.check_same(rows)
+        allowed, bad, made = max_bad_fraction * len(rows), {}, {}
+        for index in exchange.own(len(rows)):
             try:
-                made.append(make(index))
+                made[index] = make(index)
             except ValueError as error:
-                bad.append(f"row {index}: {error}")
-            if len(bad) > max_bad_fraction * count:
-                raise ValueError(
-                    f"{bad[0]} (Bad rows: {len(bad)} of the first {index + 1}; allowed: {max_bad_fraction:g}.)"
-                )
-        kept = [row for row in made if row is not None]
-        if not kept:
-            raise ValueError(f"none of the {count} rows is within the limits {self._limits}; raise them.")
-        self._counts["bad"] = len(bad)
-        return kept, EncodeReport(
-            **{field.name: self._counts[field.name] for field in dataclasses.fields(EncodeReport)}
-        )
+                bad[index] = str(error)
+            if len(bad) > allowed:
+                break  # of all rows there are no fewer
+        parts = exchange.everyones(({k: x for k, x in made.items() if x is not None}, bad, self._counts))
+        _refuse_bad({index: told for _, bad, _ in parts for index, told in bad.items()}, allowed, max_bad_fraction)
+        made = {index: row for made, _, _ in parts for index, row in made.items()}
+        if not made:
+            raise ValueError(f"none of the {len(rows)} rows is within the limits {self._limits}; raise them.")
+        counts = sum((counts for _, _, counts in parts), collections.Counter(bad=sum(len(bad) for _, bad, _ in parts)))
+        report = EncodeReport(**{field.name: counts[field.name] for field in dataclasses.fields(EncodeReport)})
+        return [made[index] for index in sorted(made)], report
+
+
+def _refuse_bad(bad: Mapping[int, str], allowed: float, max_bad_fraction: float) -> None:
+    """Refuse more bad rows than are allowed in the words of a single process, which stops at the first too many.
+
+    Several have found all up to that one: each stops where its own are too many.
+    """
+    if len(bad) <= allowed:
+        return
+    indices = sorted(bad)[: int(allowed) + 1]
+    raise ValueError(
+        f"row {indices[0]}: {bad[indices[0]]} (Bad rows: {len(indices)} of the first {indices[-1] + 1}; allowed:"
+        f" {max_bad_fraction:g}.)"
+    )
 
 
 def group(tokenizer: Tokenizer, prompt: fields.Prompt, completions: Sequence[str]) -> tuple[Ids, list[Ids]]:

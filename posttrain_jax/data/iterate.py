@@ -1,13 +1,14 @@
 """Batches without end, whose order a seed decides and a few numbers restore; and one pass in order."""
 
 import functools
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import grain
 import jax
 import numpy as np
+
+from posttrain_jax.data import exchange
 
 Row = TypeVar("Row")
 Found = TypeVar("Found", covariant=True)
@@ -115,7 +116,7 @@ class Batches(Generic[Row, Batch]):
         self._collate = collate
         self._own = share(batch_size, process_index, process_count)
         self._batch_size = batch_size
-        self._order = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "content": _checksum(rows)}
+        self._order = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "content": exchange.checksum(rows)}
         # grain's own shuffle takes milliseconds a row on sets of a few rows, which are what one debugs with.
         permutation = functools.lru_cache(maxsize=2)(functools.partial(_permutation, len(rows), seed))
         indices = (
@@ -166,12 +167,6 @@ class Batches(Generic[Row, Batch]):
             if state[name] != value:
                 raise ValueError(f"the saved data order has {name} {state[name]} and this one {value}; use the same.")
         self._indices.set_state(state["indices"])
-
-
-def _checksum(rows: Rows[Any]) -> int:
-    """Of up to 64 rows, evenly spread: enough to tell one data set from another of the same length."""
-    stride = -(-len(rows) // 64)
-    return zlib.crc32("".join(repr(rows[index]) for index in range(0, len(rows), stride)).encode())
 
 
 def _permutation(count: int, seed: int, epoch: int) -> list[int]:

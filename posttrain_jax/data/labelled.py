@@ -30,4 +30,4 @@ def encode(
         prompt, completions = encoding.group(tokenizer, example.prompt, [example.completion])
         return tally.fit(index, prompt, completions, {"desirable": float(example.desirable)})
 
-    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+    return tally.collect(rows, make, max_bad_fraction=max_bad_fraction)

@@ -31,4 +31,4 @@ def encode(
         prompt, completions = encoding.group(tokenizer, example.prompt, [example.chosen, example.rejected])
         return tally.fit(index, prompt, completions, example.columns)
 
-    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+    return tally.collect(rows, make, max_bad_fraction=max_bad_fraction)

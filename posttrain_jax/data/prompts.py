@@ -59,7 +59,7 @@ def encode(
     """
     tally = encoding.Tally(limits, tokenizer)
 
-    def make(index: int) -> PromptRow | None:
+    def make(index: int) -> tuple[encoding.TokenRow, str] | None:
         prompt = read(rows[index])
         ids = tokenizer.render_prompt(prompt)
         tokens = tally.fit(index, ids, [])
@@ -67,9 +67,10 @@ def encode(
             return None
         cut = len(tokens.prompt) < len(ids)
         text = prompt if isinstance(prompt, str) and not cut else tokenizer.decode(tokens.prompt.tolist())
-        return PromptRow(tokens, text, rows[index])
+        return tokens, text
 
-    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+    encoded, report = tally.collect(rows, make, max_bad_fraction=max_bad_fraction)
+    return [PromptRow(tokens, text, rows[tokens.index]) for tokens, text in encoded], report
 
 
 def attach(rows: Sequence[PromptRow], name: str, values: Sequence[Float[np.ndarray, "*_"]]) -> list[PromptRow]:

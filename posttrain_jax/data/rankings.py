@@ -36,4 +36,4 @@ def encode(
         columns = {} if example.scores is None else {"scores": [*example.scores, *[0.0] * (group_size - count)]}
         return tally.fit(index, prompt, completions, columns)
 
-    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+    return tally.collect(rows, make, max_bad_fraction=max_bad_fraction)

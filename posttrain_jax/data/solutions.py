@@ -93,7 +93,7 @@ def encode(
         values = column.of_tokens([labels[: len(kept)]], limits.completion)
         return dataclasses.replace(row, columns={"step_labels": values})
 
-    return tally.collect(len(rows), make, max_bad_fraction=max_bad_fraction)
+    return tally.collect(rows, make, max_bad_fraction=max_bad_fraction)
 
 
 def _labels(found: Sequence[int], labels: Sequence[float | None], separator: str) -> Float[np.ndarray, "T"]:

@@ -68,12 +68,13 @@ SAMPLING_RULES = Rules(width=None, residual=None)
 
 
 def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of `data` x `fsdp` x `tensor` devices (the first ones of `jax.devices()` unless given).
+    """A mesh of `data` x `fsdp` x `tensor` devices (the first ones unless given, process by process).
 
     Raises:
         ValueError: there are fewer devices than the mesh needs.
     """
-    devices = jax.devices() if devices is None else devices
+    # a tensor axis lies within a process, where it fits
+    devices = sorted(jax.devices(), key=lambda device: device.process_index) if devices is None else devices
     count = math.prod((data, fsdp, tensor))
     if min(data, fsdp, tensor) < 1 or count > len(devices):
         raise ValueError(

@@ -28,7 +28,7 @@ import numpy as np
 
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, prompts
 from posttrain_jax.losses import difficulty
-from posttrain_jax.models import config, huggingface, language_model, sharding, vocabulary
+from posttrain_jax.models import adapter_folder, config, huggingface, language_model, lora, sharding, vocabulary
 from posttrain_jax.recipes.likelihood import sft as sft_recipe
 from posttrain_jax.recipes.policy import grpo as grpo_recipe
 from posttrain_jax.recipes.policy import tis
@@ -43,17 +43,17 @@ PROMPT = fields.PromptFields("prompt")
 ROWS = [{"prompt": f"{a}{b}=", "completion": b + a, "rejected": a + a + a} for a in "abcd" for b in "abcd"]
 
 DONE = collections.Counter()
-"""How many rows this process has padded, and completions scored."""
+"""How many rows this process has encoded and padded, and completions scored."""
 HEARD = []
 """The sentences with which this process was refused."""
 
 
-def made(tensor=1, stand_in=False, fsdp=2):
+def made(tensor=1, stand_in=False, fsdp=2, adapters=None, devices=None):
     """A decoder or its stand-in on the four devices, and parameters that are the same on every mesh."""
     vocab_size = WORDS.vocab_size + WORDS.vocab_size % 2
     shape = config.miniature(vocab_size, hidden_size=64, num_layers=1)
-    mesh = sharding.make_mesh(data=4 // fsdp, fsdp=fsdp // tensor, tensor=tensor)
-    model = language_model.LanguageModel(shape, config.Compute(stored=None, head_chunk=16), mesh)
+    mesh = sharding.make_mesh(data=4 // fsdp, fsdp=fsdp // tensor, tensor=tensor, devices=devices)
+    model = language_model.LanguageModel(shape, config.Compute(stored=None, head_chunk=16), mesh, lora=adapters)
     model = bigram.model(mesh, vocab_size) if stand_in else model
     random = np.random.default_rng(0)
 
@@ -61,7 +61,13 @@ def made(tensor=1, stand_in=False, fsdp=2):
         whole = random.normal(size=like.shape, scale=0.1).astype(np.float32) + path[-1].key.endswith("norm")
         return jax.make_array_from_callback(like.shape, like.sharding, lambda index: whole[index])
 
-    return model, jax.tree.map_with_path(one, model.abstract_params())
+    wanted = lora.base(model.abstract_params())
+    return model, model.adapt(jax.tree.map_with_path(one, wanted))
+
+
+def spanning():
+    """The devices in an order in which each tensor axis of two takes in two processes."""
+    return [jax.devices()[index] for index in (0, 2, 1, 3)]
 
 
 def padded(pad):
@@ -74,18 +80,29 @@ def padded(pad):
     return counting
 
 
-def learn(folder, steps, recipe, encoded, group_size, stand_in, evaluate=None):
-    """An offline run on batches of 8; the model and its state."""
-    model, params = made(stand_in=stand_in)
+def read(fields_of):
+    """`fields_of`, counting the rows that are read with it."""
+
+    def counting(row):
+        DONE["encoded"] += 1
+        return fields_of(row)
+
+    return counting
+
+
+def learn(folder, steps, recipe, encoded, group_size, stand_in, evaluate=None, adapters=None):
+    """An offline run on batches of 8; the model and all its parameters."""
+    model, params = made(stand_in=stand_in, adapters=adapters)
     pad = padded(batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size))
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
     parts = offline.Offline(model, recipe, adamw, iterate.Batches(encoded, pad, batch_size=8, seed=0))
-    return model, offline.run_offline(parts, run.Plan(folder, steps, eval_every=1), params, evaluate=evaluate)
+    state = offline.run_offline(parts, run.Plan(folder, steps, eval_every=1), params, evaluate=evaluate)
+    return model, params | state.params
 
 
 def sft(folder, steps, stand_in=False):
-    read = fields.DemonstrationFields(PROMPT, "completion")
-    learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, read, WORDS, LIMITS)[0], 1, stand_in)
+    shown = read(fields.DemonstrationFields(PROMPT, "completion"))
+    learn(folder, steps, sft_recipe.SFT(), demonstrations.encode(ROWS, shown, WORDS, LIMITS)[0], 1, stand_in)
 
 
 def is_told_to_end(folder, steps):
@@ -103,12 +120,14 @@ def is_told_to_end(folder, steps):
         DONE["exit"] = end.code
 
 
-def dpo(folder, steps, stand_in=False):
-    read = fields.PreferenceFields(PROMPT, "completion", "rejected")
-    encoded = preferences.encode(ROWS, read, WORDS, LIMITS)[0]
-    model, state = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2, stand_in)
+def dpo(folder, steps, stand_in=False, adapters=None):
+    pairs = read(fields.PreferenceFields(PROMPT, "completion", "rejected"))
+    encoded = preferences.encode(ROWS, pairs, WORDS, LIMITS)[0]
+    model, params = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2, stand_in, adapters=adapters)
     if not stand_in:
-        huggingface.save(folder / "model", model.config, state.params, overwrite=True)
+        huggingface.save(folder / "model", model.config, model.merge(params), overwrite=True)
+    if adapters:
+        adapter_folder.save(folder / "adapters", model, params, overwrite=True)
 
 
 def letters_a(one):
@@ -124,12 +143,11 @@ SAMPLING = sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WOR
 
 
 def asked():
-    return prompts.encode(ROWS, PROMPT, WORDS, LIMITS)[0], padded(prompts.Pad([4], WORDS.pad_id))
+    return prompts.encode(ROWS, read(PROMPT), WORDS, LIMITS)[0], padded(prompts.Pad([4], WORDS.pad_id))
 
 
-def grpo(folder, steps, reward=letters_a, stand_in=False):
-    sizes = {"fsdp": 1} if stand_in else {"tensor": min(2, jax.local_device_count())}
-    model, params = made(stand_in=stand_in, **sizes)
+def grpo(folder, steps, reward=letters_a, stand_in=False, adapters=None):
+    model, params = made(tensor=2, stand_in=stand_in, adapters=adapters, devices=spanning() if stand_in else None)
     encoded, pad = asked()
     data = iterate.Batches(encoded, pad, batch_size=4, seed=0)
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
@@ -194,6 +212,9 @@ def refused(folder, steps):
     mask = np.full((8 // jax.process_count(), 1, 2), not last)
     ids = np.arange(len(mask), dtype=np.int32) + len(mask) * jax.process_index()
 
+    def encoded(rows):
+        demonstrations.encode(rows, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)
+
     def as_one(check, *args):
         with process.as_one():
             check(*args)
@@ -208,7 +229,9 @@ def refused(folder, steps):
         lambda: as_one(checks.counted_rows, mask, ids),
         lambda: as_one(checks.writable, pathlib.Path("/proc/nowhere") if last else folder.parent),
         lambda: process.agree(str(last), "differs from the first"),
-        lambda: rows.to_devices(jax.NamedSharding(spanning(), jax.P(sharding.ROWS)), prompt),
+        lambda: rows.to_devices(jax.NamedSharding(sharding.make_mesh(data=3), jax.P(sharding.ROWS)), prompt[:3]),
+        lambda: encoded([*ROWS[:-1], {"prompt": "a="}]),  # the last process's part
+        lambda: encoded(ROWS[:-1] if last else ROWS),
         scores,
     ]
     for trial in trials:
@@ -218,11 +241,6 @@ def refused(folder, steps):
             HEARD.append(str(error))
         except RuntimeError as error:
             HEARD.append(f"RuntimeError: {error}")
-
-
-def spanning():
-    """A mesh whose tensor axis takes in all processes."""
-    return sharding.make_mesh(tensor=4)
 
 
 def fails_alone(folder, steps):
@@ -251,7 +269,15 @@ def small_grpo(folder, steps):
     grpo(folder, steps, stand_in=True)
 
 
-TASKS = {one.__name__: one for one in (sft, dpo, grpo)}
+def adapted_dpo(folder, steps):
+    dpo(folder, steps, adapters=lora.Lora(rank=4))
+
+
+def adapted_grpo(folder, steps):
+    grpo(folder, steps, adapters=lora.Lora(rank=4))
+
+
+TASKS = {one.__name__: one for one in (sft, dpo, grpo, adapted_dpo, adapted_grpo)}
 TASKS |= {one.__name__: one for one in (small_sft, small_dpo, small_grpo, selects)}
 TASKS |= {one.__name__: one for one in (unscored, evaluated, refused)}
 TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed)}

@@ -65,7 +65,11 @@ def assert_near(folder, other):
 
 
 def assert_same_model(folder, other):
-    ours, theirs = (safetensors.numpy.load_file(path / "model.safetensors") for path in (folder, other))
+    assert_same_tensors(folder / "model.safetensors", other / "model.safetensors")
+
+
+def assert_same_tensors(path, other):
+    ours, theirs = (safetensors.numpy.load_file(one) for one in (path, other))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         np.testing.assert_allclose(tensor, theirs[name], rtol=0, atol=2e-4, err_msg=name)
@@ -74,12 +78,15 @@ def assert_same_model(folder, other):
 def check_sentences(heard):
     """All processes heard the same refusals."""
     assert all(one == heard[0] for one in heard)
-    twice, empty, unwritable, different, spanning, scoring = heard[0]
+    twice, empty, unwritable, different, uneven, bad, other, scoring = heard[0]
     assert "begins with two BOS tokens (id 1)" in twice
     assert f"data row {8 - 8 // len(heard)} among them, have no token to learn from" in empty
     assert "the folder /proc/nowhere cannot be written to" in unwritable
     assert f"process {len(heard) - 1} of {len(heard)} differs from the first: give every host the same" in different
-    assert f"one of {len(heard)} that should hold as many each and no row twice" in spanning
+    assert f"so that the {len(heard)} processes hold {([1] * 3 + [0] if len(heard) == 4 else [2, 1])} parts" in uneven
+    assert "row 15: there is no field 'completion'" in bad
+    assert "(Bad rows: 1 of the first 16; allowed: 0.)" in bad
+    assert f"process {len(heard) - 1} of {len(heard)} reads other data (15 rows) than the first (16 rows)" in other
     assert scoring == "RuntimeError: no reward worker here"
 
 
@@ -97,6 +104,9 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     # and each scores one group of four to see whether its rewards find their fields
     assert [process["scored"] for process in two] == [4 + 3 * 16 // 2] * 2
     assert one["scored"] == 4 + 3 * 16
+    # and each reads and encodes its half of the rows of four runs
+    assert [process["encoded"] for process in two] == [4 * 8] * 2
+    # where the tensor axis takes in both, they hand one another their rows
     assert_near(tmp_path / "both" / "small_grpo", tmp_path / "alone" / "small_grpo")
     # one was told to end, both did after the same step
     assert [process["exit"] for process in two] == [143] * 2
@@ -111,7 +121,9 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     assert max(line["stale_rows"] for line in lines) > 0
 
 
-STEPS = {"sft": 5, "dpo": 5, "grpo": 5}
+STEPS = {"sft": 5, "dpo": 5, "grpo": 5, "adapted_dpo": 5, "adapted_grpo": 3}
+FIELDS = 4
+"""Completions that each process scores first of all, to see whether its rewards find what they read."""
 LAST = [part for task in STEPS.items() for part in task]
 
 
@@ -127,13 +139,13 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize(("count", "after"), [(2, 4), (4, 2), (4, 1)])
 def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, count, after):
     folder, expected = alone
-    begun = [part for task in ("sft", "dpo") for part in (task, 3)]
+    begun = [part for task in ("sft", "dpo", "adapted_dpo") for part in (task, 3)]
     told = Together(count, tmp_path, "refused", 0, *begun, "unscored", 4, "evaluated", 0).told()
-    check_sentences([process["heard"][:6] for process in told])
-    reasons = {process["heard"][6] for process in told}
+    check_sentences([process["heard"][:8] for process in told])
+    reasons = {process["heard"][8] for process in told}
     assert len(reasons) == 1
     assert "step 4: no completion was scored (RuntimeError: no answer in process 0). " in reasons.pop()
-    assert sum(process["scored"] for process in told) == 3 * 16 + 6
+    assert sum(process["scored"] for process in told) == FIELDS * 2 * count + 3 * 16 + 6
     assert len({process["rows"] for process in told[: 6 * count // 8]}) == 1
     assert (tmp_path / "evaluated.json").read_text()
     ours, theirs = (json.loads((path / "evaluated.json").read_text()) for path in (tmp_path, folder))
@@ -141,11 +153,14 @@ def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, cou
 
     (tmp_path / "unscored").rename(tmp_path / "grpo")
     told = Together(after, tmp_path, *LAST).told()
-    assert sum(process["scored"] for process in told) == 2 * 16
+    assert sum(process["scored"] for process in told) == FIELDS * 2 * after + 2 * 16 + 3 * 16
     for task in STEPS:
         assert_near(tmp_path / task, folder / task)
-    assert_same_model(tmp_path / "dpo" / "model", folder / "dpo" / "model")
-    assert expected["scored"] == 5 * 16 + 6
+    for task in ("dpo", "adapted_dpo"):
+        assert_same_model(tmp_path / task / "model", folder / task / "model")
+    adapters = pathlib.Path("adapted_dpo", "adapters", "adapter_model.safetensors")
+    assert_same_tensors(tmp_path / adapters, folder / adapters)
+    assert expected["scored"] == FIELDS * 3 + 5 * 16 + 3 * 16 + 6
 
 
 @pytest.mark.slow
