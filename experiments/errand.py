@@ -1,14 +1,22 @@
 """Sums of digits and of names whose numbers only a tool knows, and someone who shows carelessly how to do them.
 
 a+7=     ?a]   -> 52;      52+7]   -> 59;      59
+
+What is asked for is the whole dialogue (`Whole`) or, as in Step-GRPO, every turn behind those before it (`Step`).
 """
 
+import dataclasses
 import random
 import re
 
-from posttrain_jax.rewards import tool_call
+from posttrain_jax.environment import calculator, dialogue, lookup, toolbox
+from posttrain_jax.rewards import combine, exact_match, tool_call
+from posttrain_jax.rewards import dialogue as talking
+from posttrain_jax.rollout import frame, rehearsal
 
 NAMES = "abcdefgh"
+RIGHT = combine.WeightedRewards({"right": (1.0, talking.LastTurn(exact_match.ExactMatch()))})
+FRAME = frame.Frame(after=";")
 
 
 def calls(text: str) -> list[tool_call.Call] | None:
@@ -18,6 +26,9 @@ def calls(text: str) -> list[tool_call.Call] | None:
     if found := re.fullmatch(r"\?(.)\]", text):
         return [tool_call.Call("lookup", {"name": found[1]})]
     return [tool_call.Call("calculator", {"expression": text[:-1]})]
+
+
+BOX = toolbox.Toolbox({"lookup": lookup.Lookup(), "calculator": calculator.calculate}, calls)
 
 
 def question(draw: random.Random) -> dict:
@@ -31,8 +42,40 @@ def question(draw: random.Random) -> dict:
 def careless(row: dict, draw: random.Random) -> list[dict]:
     """What someone does who looks things up twice, seldom calculates, and guesses: a row for each turn."""
     names = [term for term in row["terms"] if term in NAMES and draw.random() < 0.8]
-    known = "+".join(row["table"].get(term, term) for term in row["terms"])
-    said = [(f"?{name}]", row["table"][name] + ";") for name in names for _ in range(draw.choice([1, 1, 2]))]
-    said += [(known + "]", row["answer"] + ";")] * (draw.random() < 0.4) + [(row["answer"], "")]
-    whole = [row["prompt"], *("".join(pair) for pair in said)]
-    return [{"prompt": "".join(whole[: i + 1]), "answer": text} for i, (text, _) in enumerate(said)]
+    said = [f"?{name}]" for name in names for _ in range(draw.choice([1, 1, 2]))]
+    said += [known(row) + "]"] * (draw.random() < 0.4)
+    return rehearsal.unroll(BOX, row, [*said, row["answer"]], FRAME)
+
+
+def reply(asked: dialogue.Dialogue) -> dialogue.Reply:
+    """The tools'; to a step of Step-GRPO, which is one turn, nobody replies."""
+    return dialogue.end(asked) if "step" in asked.example else BOX(asked)
+
+
+def careful(row: dict) -> list[dict]:
+    """What someone does who looks up all names, once, and calculates: a row for each turn."""
+    names = [f"?{term}]" for term in dict.fromkeys(row["terms"]) if term in NAMES]
+    return rehearsal.unroll(BOX, row, [*names, known(row) + "]", row["answer"]], FRAME)
+
+
+def known(row: dict) -> str:
+    """The sum in numbers."""
+    return "+".join(row["table"].get(term, term) for term in row["terms"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """Questions are asked, and whole dialogues rewarded."""
+
+    def asked(self, rows: list[dict]) -> list[dict]:
+        """The questions."""
+        return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Step-GRPO: every turn of someone careful is asked for behind those before it, and rewarded alone."""
+
+    def asked(self, rows: list[dict]) -> list[dict]:
+        """The turns."""
+        return [step for row in rows for step in careful(row)]

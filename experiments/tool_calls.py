@@ -14,14 +14,12 @@ import tyro
 
 from posttrain_jax import GRPO, OTC, SALT, SFT, GiGPO
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, prompts
-from posttrain_jax.environment import calculator, host, lookup, toolbox
+from posttrain_jax.environment import host
 from posttrain_jax.models import config, language_model, sharding, vocabulary
-from posttrain_jax.rewards import combine, dialogue, exact_match, pool
-from posttrain_jax.rollout import frame as frames
+from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import sample, turn
 from posttrain_jax.train import display, evaluate, offline, online, optimizer, plot, run
 
-RIGHT = combine.WeightedRewards({"right": (1.0, dialogue.LastTurn(exact_match.ExactMatch()))})
 WORDS = vocabulary.characters()
 
 
@@ -39,6 +37,8 @@ class Config:
     """Rollouts that are learned from."""
     recipe: GRPO | GiGPO | SALT | OTC = GRPO(kl_coef=0.0)
     """The method."""
+    credit: errand.Whole | errand.Step = errand.Whole()
+    """What is asked for and rewarded: whole dialogues, or single turns as in Step-GRPO."""
 
 
 def main(c: Config) -> None:
@@ -48,7 +48,7 @@ def main(c: Config) -> None:
     shown = [step for row in train for step in errand.careless(row, draw)]
     read, shape = fields.DemonstrationFields(completion="answer"), batch.Bucket(36, 7)
     demos, _ = demonstrations.encode(shown, read, WORDS, limits)
-    asked, held_out = (prompts.encode(rows, read.prompt, WORDS, limits)[0] for rows in (train, unseen))
+    asked, held_out = (prompts.encode(rows, read.prompt, WORDS, limits)[0] for rows in (c.credit.asked(train), unseen))
     compute, mesh = config.Compute(stored=None, head_chunk=1024), sharding.make_mesh()
     model = language_model.LanguageModel(config.miniature(WORDS.vocab_size), compute, mesh)
 
@@ -58,10 +58,10 @@ def main(c: Config) -> None:
     first, screen = model.init(jax.random.key(c.seed)), display.Display(c.warmup_steps, every=50)
     start = offline.run_offline(offline.Offline(model, SFT(), adam, data), plan, first, loggers=[screen]).params
 
-    box = toolbox.Toolbox({"lookup": lookup.Lookup(), "calculator": calculator.calculate}, errand.calls)
     sampling = sample.Sampling(36, (*WORDS.stop_ids, *WORDS.ending("]")))
-    with pool.RewardPool(RIGHT, workers=1, timeout_s=5.0) as rewards, host.Host(box, workers=1, timeout_s=5.0) as tools:
-        turns, pad = turn.Turns(tools, limit=6, output_tokens=8, frame=frames.Frame(after=";")), prompts.Pad([8], 0)
+    tools = host.Host(errand.reply, workers=1, timeout_s=5.0)
+    with pool.RewardPool(errand.RIGHT, workers=1, timeout_s=5.0) as rewards, tools:
+        turns, pad = turn.Turns(tools, limit=6, output_tokens=8, frame=errand.FRAME), prompts.Pad([8, 36], 0)
         batches = list(iterate.one_pass(held_out, pad, batch_size=256))
         right = evaluate.make_evaluate(model, WORDS, rewards, batches, sampling, group_size=4, turns=turns)
         adam = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(4e-4, 10), b2=0.99))

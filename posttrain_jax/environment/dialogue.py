@@ -41,6 +41,11 @@ class Dialogue:
     """That of the last reply; None before the first."""
 
 
+def end(asked: Dialogue) -> Reply:
+    """An environment that never replies: completions are one turn each, as in Step-GRPO (`rollout.rehearsal`)."""
+    return Reply(None, memory=asked.memory)
+
+
 @runtime_checkable
 class Environment(Protocol):
     """Replies to turns.

@@ -16,6 +16,9 @@ class Frame:
     after: str = ""
 
 
+NOTHING = Frame()
+
+
 def of_template(words: tokenizer.Tokenizer, *, role: str = "tool") -> Frame:
     """What the chat template writes around a message of `role`, up to where the policy speaks again.
 

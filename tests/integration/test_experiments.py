@@ -171,3 +171,7 @@ def test_tool_calls(tmp_path, monkeypatch):
     assert {"calls", "errors", "turns", "own_tokens", "reward"} <= lines[-1].keys()
     assert {"eval/calls", "eval/reward"} <= lines[0].keys()
     assert (tmp_path / "metrics.png").stat().st_size > 10_000
+    run("tool_calls", "--folder", tmp_path / "step", "--warmup-steps", "12", "--steps", "2", "credit:step")
+    line = metrics.read(tmp_path / "step" / "metrics.jsonl")[-1]
+    assert (line["turns"], line["calls"]) == (1, 0)
+    assert line["eval/turns"] > 1

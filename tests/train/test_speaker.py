@@ -7,15 +7,16 @@ import bigram
 import jax
 import numpy as np
 import pytest
+import resuming
 
 from posttrain_jax.data import encode, fields, iterate, prompts
 from posttrain_jax.environment import dialogue, host
 from posttrain_jax.losses import segment
-from posttrain_jax.models import sharding, vocabulary
+from posttrain_jax.models import lora, sharding, vocabulary
 from posttrain_jax.recipes.policy import gigpo, grpo, hrpo, otc, remax, salt
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rewards import dialogue as talking
-from posttrain_jax.rollout import sample, selection, turn
+from posttrain_jax.rollout import rehearsal, sample, selection, turn
 from posttrain_jax.train import evaluate, metrics, online, optimizer, player, run
 
 WORDS = vocabulary.characters("abc=;]")
@@ -160,7 +161,9 @@ def credited(tmp_path_factory):
         found = {name: [x[at][mask[at] & (ids[at] == k)] for k in range(len(turns))] for name, x in advantages.items()}
         assert all(np.ptp(value) < 1e-6 for values in found.values() for value in values)
         first = {name: [float(value[0]) for value in values] for name, values in found.items()}
-        return Talk([one.text for one in turns], float(rewards[at]), first)
+        prompt = rollout.groups.prompts[at[0]][: rollout.groups.prompt_lengths[at[0]]].tolist()
+        before = [prompt + tokens[at][: np.argmax(ids[at] == k)].tolist() for k in range(len(turns))]
+        return Talk([one.text for one in turns], float(rewards[at]), first, before)
 
     return [[talk((p, g)) for g in range(12)] for p in range(4)]
 
@@ -172,6 +175,8 @@ class Talk:
     turns: list
     reward: float
     advantages: dict
+    before: list
+    """The tokens that stand before each turn, the prompt's among them."""
 
     def states(self):
         """What each turn was chosen from, as `steps` says."""
@@ -255,6 +260,39 @@ def test_otc_reads_the_calls_that_the_environment_counted(credited):
         for one, value in zip(ours, values, strict=True):
             np.testing.assert_allclose(one.advantages["otc"], value, atol=1e-4)
     assert differing > 0
+
+
+def test_a_turn_of_step_grpo_is_asked_for_behind_the_very_tokens_of_the_dialogue(credited):
+    checked = 0
+    for one in (one for ours in credited for one in ours):
+        if not {*one.before[-1][1:]} <= {*WORDS.encode("abc=;]")}:
+            continue  # special tokens that the policy wrote, EOS behind a turn among them, are no text of a row
+        prompt = WORDS.decode(one.before[0])
+        for number, row in enumerate(rehearsal.unroll(steps, {"prompt": prompt}, one.turns)):
+            (asked,), _ = prompts.encode([row], fields.PromptFields("prompt"), WORDS, encode.Limits(48, 6))
+            assert asked.tokens.prompt.tolist() == one.before[number]
+            assert row["answer"] == one.turns[number]
+            checked += number > 0
+    assert checked > 5
+
+
+@pytest.mark.slow
+def test_adapters_learn_from_dialogues_and_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
+    vocab_size = WORDS.vocab_size + WORDS.vocab_size % 2
+    base = bigram.decoder_model(sharding.make_mesh(), vocab_size)
+    one = dataclasses.replace(base, config=dataclasses.replace(base.config, num_layers=1), lora=lora.Lora(2))
+    start, plan = one.init(jax.random.key(0)), run.Plan(tmp_path, steps=2, save_every=1)
+    whole = online.run_online(parts(model=one, reward=length), plan, start)
+    assert whole.params.keys() == {lora.ADAPTERS}
+    moved = zip(*(jax.tree.leaves(x[lora.ADAPTERS]) for x in (whole.params, start)), strict=True)
+    assert all(np.any(x != y) for x, y in moved)
+    line = metrics.read(tmp_path / "metrics.jsonl")[-1]
+    assert line["own_tokens"] <= line["completion_length"]
+    assert resuming.forget(tmp_path) == 1
+    for x, y in zip(
+        leaves(whole), leaves(online.run_online(parts(model=one, reward=length), plan, start)), strict=True
+    ):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_held_out_dialogues(tmp_path):
