@@ -8,11 +8,12 @@ import random
 from pathlib import Path
 
 import errand
+import errand_method
 import jax
 import rich
 import tyro
 
-from posttrain_jax import GRPO, OTC, SALT, SFT, GiGPO
+from posttrain_jax import SFT
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, prompts
 from posttrain_jax.environment import host
 from posttrain_jax.models import config, language_model, sharding, vocabulary
@@ -35,7 +36,7 @@ class Config:
     """Updates on the demonstrations."""
     steps: int = 100
     """Rollouts that are learned from."""
-    recipe: GRPO | GiGPO | SALT | OTC = GRPO(kl_coef=0.0)
+    recipe: errand_method.Method = errand_method.PLAIN
     """The method."""
     credit: errand.Whole | errand.Step = errand.Whole()
     """What is asked for and rewarded: whole dialogues, or single turns as in Step-GRPO."""

@@ -7,7 +7,8 @@
 
 Good completions of hard prompts may leave the reference farther; wrong ones that went on too long are punished more.
 No sign changes, but the advantages of a group no longer add up to 0. With the authors' b the scale is 1.04 at 4096
-tokens too many. b = 1 and f = 1 are GRPO. Tokens weigh alike, as in the authors' code.
+tokens too many. b = 1 and f = 1 are GRPO. Tokens weigh alike, as in the authors' code. What is scaled by the lengths of
+others has the expected gradient of no fixed reward.
 """
 
 import dataclasses

@@ -6,9 +6,9 @@
 Easy prompts should be answered without wavering, hard ones explored (`losses.effort` has the numbers). What is high
 is remembered: tau follows the median of the completions' 95th percentiles. Each bucket's strength alpha and its weight
 beta of the divergence, which follows its distance from `aim`, are remembered too. Wrong answers to easy prompts that
-wavered are held less (0.67). No strength and beta 1 are the held recipe with a fixed divergence.
-
-Every token may begin a window (the code asks for words such as "since"). n* is today's mean, so alpha hardly moves.
+wavered are held less (0.67). No strength and beta 1 are the held recipe with a fixed divergence; else the expected
+gradient is that of no fixed reward. Every token may begin a window (the code asks for words such as "since"). n* is
+today's mean, so alpha hardly moves.
 """
 
 import dataclasses

@@ -5,7 +5,8 @@ constrained Markov decision processes; with a learned multiplier Dai et al. 2023
     L = the recipe's, of the rewards   R - sum_k c_k (g_k(y) - mean g_k),   c_k = d penalty(g_k, lambda_k) / d g_k
 
 Means are of the whole batch, under the policy that sampled it. Multipliers are moved once a rollout, remembered in the
-training state and reported. `multiplier` has the rules: dual ascent, augmented Lagrangian, hinge, barrier.
+training state and reported. `multiplier` has the rules: dual ascent, augmented Lagrangian, hinge, barrier. Under dual
+ascent the expected gradient is the recipe's on the Lagrangian; the others take c_k from the batch, which bends it.
 
 Differs from Safe RLHF: rewards are not divided by 1 + lambda (a recipe that standardises them takes no note of it), and
 each limit has a multiplier of its own.

@@ -6,7 +6,8 @@
 aux is 1 where a completion shows a behaviour (an auxiliary construction). It is rewarded on prompts on which it helps
 and punished where it harms. By default the completions that show it are compared with those that do not; with rows
 that were asked for it beside rows that were not, under one group id, `asked` names the column that tells them. Where
-one side is empty M = 0. A margin of 1 is the held recipe, M = 1 everywhere a plain bonus.
+one side is empty M = 0. A margin of 1 is the held recipe, M = 1 everywhere a plain bonus. As M is told by the group
+itself, the expected gradient is that of no fixed reward.
 
 The sides and the three cases are those of two descriptions of the paper; its inequalities and numbers were not seen,
 margin and coef are ours. Another method is called GCPO too (a gold answer in a group of failures).

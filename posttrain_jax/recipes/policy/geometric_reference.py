@@ -5,7 +5,8 @@
 pi_1 is any model that the loop knows by a role: a version of the policy (its average, some steps ago), a teacher, or
 the policy as it is. D_a is the alpha divergence of order a, exact over the vocabulary; it comes out of the head's own
 pass, so that the mixture's log-probabilities are exact token by token. What the recipe held does with `ref` it then
-does with mu: penalties, and comparisons of its loss, which is the recipe's own. The mixture's entropy is not computed.
+does with mu: penalties, and comparisons of its loss, which is the recipe's own, and so is its expected gradient. The
+mixture's entropy is not computed.
 """
 
 import dataclasses

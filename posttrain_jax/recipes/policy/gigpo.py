@@ -8,7 +8,7 @@ Turns that meet the same state, in several completions or again in one, are comp
 than leaving it. A state met once has no A_S. step_coef = 0 is the trajectory's advantage alone. The completion's reward
 is paid at its last turn. `compare=segment.zscore` divides both by their deviations.
 
-A_E keeps the expected gradient; turns of one state are compared with one another, and one completion may hold several.
+A_E keeps the expected gradient. A_S bends it: turns of one state are few or many, and one completion may hold several.
 
 Differs from the authors' code: the mean of R is over completions, not over turns (where longer completions count more);
 completions weigh as the held recipe says.

@@ -5,7 +5,8 @@
 
 Of right answers those are paid more that the slow reference too would give after the same thought: the thought then
 leads to the answer. There is no divergence; the reference follows the policy, `reference.Moving(0.005, every=10)` in
-the loop. coef = 0 is the held recipe. Right are accuracies above 0.1 and not below the group's mean.
+the loop. coef = 0 is the held recipe. Right are accuracies above 0.1 and not below the group's mean: with the group's
+means in it, the expected gradient is that of no fixed reward.
 
 Differs from the authors' code: a completion whose answer's tags are not found earns nothing more, where p would be 1.
 """

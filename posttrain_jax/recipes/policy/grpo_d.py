@@ -3,7 +3,8 @@
     L = the held recipe's + kl_coef(s) sum w (e^d - d - 1),   d = log pi_ref / pi,   s the rollouts learned from before
     kl_coef(s): from the middle of low and high down to low at step `turn`, up to high at the end
 
-Explore first, hold on to what was found later. A schedule of one number is GRPO.
+Explore first, hold on to what was found later. A schedule of one number is GRPO. The expected gradient is the held
+recipe's, and kl_coef(s) times that of KL(ref || policy), token by token.
 """
 
 import dataclasses

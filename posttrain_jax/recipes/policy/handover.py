@@ -5,7 +5,7 @@
 
 First the form is learned, then what it is for: R_first the share of structural checks passed (`format.Tags`), R_second
 a judge's. Constant w is a fixed mixture. As the scale of rewards moves, means of different steps do not compare: look
-at the columns.
+at the columns. The expected gradient is the held recipe's, on today's mixture.
 
 Reconstructed from the abstract: w_0 = 0.9 and w_1 = 0.1 are ours, and so is reading the judge of steps and the judge of
 the whole as one column, which `WeightedRewards` of two can be.

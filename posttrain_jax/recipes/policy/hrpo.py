@@ -4,7 +4,8 @@
     z(x) = (x - mean(x)) / (std(x) + eps) within the group
 
 The completion's reward says whether the whole went well, the rewards of its actions which of them were legal or useful.
-step_coef = 0, or actions that all earn the same, is the held recipe with GRPO's advantages.
+step_coef = 0, or actions that all earn the same, is the held recipe with GRPO's advantages. The spread bends the
+expected gradient as GRPO's does, and an action is not credited with what its successors earn.
 
 Reconstructed from the abstract: the paper's equation was not seen, nor was code. What its policy over graphs draws
 (nodes and edges) are segments here: tokens, as anything else.

@@ -5,7 +5,8 @@ arXiv:2402.08925, algorithm 2).
 
 `WorstOfBatch` is the paper's: each step learns from the reward whose mean is lowest. `WorstOfEach` is the authors'
 code: the lowest reward of every completion, a lower bound. `Weighted` moves weights on the simplex instead of jumping,
-and remembers them. With one reward, or equal ones, all are the recipe itself.
+and remembers them. With one reward, or equal ones, all are the recipe itself. Of `WorstOfEach` the expected gradient
+is the recipe's; means of a batch that choose the reward bend it.
 
 Differs from the paper: any recipe takes PPO's place, and a divergence is the recipe's own.
 """

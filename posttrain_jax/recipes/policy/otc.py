@@ -8,7 +8,8 @@ prompt's id from visit to visit. R is 0 for wrong answers, which therefore earn 
 instead, the term is reported to be earned by calling nothing and being wrong. r_tool = 1 is the held recipe. A prompt
 that was never answered rightly keeps its rewards.
 
-The calls are a column: a reward of weight 0 that counts them.
+The calls are a column: a reward of weight 0 that counts them. While n stays, the expected gradient is the held recipe's
+on R'; n moves, and by what the group itself does.
 """
 
 import dataclasses

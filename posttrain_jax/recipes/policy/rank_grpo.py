@@ -5,8 +5,8 @@
     r_ik = sum_{j >= k} rel_ij / log2(j + 1),   rel_ij = 1 where the j-th item is right
 
 A rank is credited with what it and later ranks earn; missing ranks earn 0. Tokens behind the last rank, and the stop
-token, have advantages of their own. Items are rewarded as segments of the rollout: `Segmented` by line ends with
-`rewards.item.hits`. One rank is GSPO's ratio with GRPO's advantage. The code averages over tokens, the paper ranks.
+token, have advantages of their own. Items are segments: `Segmented` by line ends with `rewards.item.hits`. One rank is
+GSPO's ratio with GRPO's advantage, whose spread bends its gradient. The code averages over tokens, the paper ranks.
 """
 
 import dataclasses

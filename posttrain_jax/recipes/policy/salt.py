@@ -4,7 +4,8 @@
     the same step: from the same state, with the same action, to the same state
 
 What good and bad completions did alike is neither praised nor blamed; where they part, each keeps its own. The sum of
-all advantages stays. With nothing shared it is the held recipe.
+all advantages stays. With nothing shared it is the held recipe. The same step behind the same words has one gradient,
+so averaging leaves that of REINFORCE as it is; behind other words it bends the expected gradient.
 
 Two actions are the same where their tokens are. Reconstructed from two descriptions of the paper that agree; its own
 equations were not seen, and it may compare a window of history instead. A step that comes twice in one completion

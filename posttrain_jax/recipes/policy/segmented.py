@@ -5,6 +5,7 @@ Shao et al. 2024, arXiv:2402.03300, section 4.1.3).
 
 So lists are credited by line and arguments by paragraph in the loop of single completions, no environment of turns
 being there. The state of a segment is all that stands before it: completions share states as long as they are equal.
+The expected gradient is the held recipe's.
 """
 
 import dataclasses
