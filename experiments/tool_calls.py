@@ -46,9 +46,10 @@ def main(c: Config) -> None:
     """Warm up on careless demonstrations, learn from right answers, show accuracy and calls before and after."""
     draw, limits = random.Random(c.seed), encode.Limits(prompt=36, completion=7)
     train, unseen = ([errand.question(draw) for _ in range(count)] for count in (2000, 256))
-    shown = [step for row in train for step in errand.careless(row, draw)]
     read, shape = fields.DemonstrationFields(completion="answer"), batch.Bucket(36, 7)
-    demos, _ = demonstrations.encode(shown, read, WORDS, limits)
+    demos, _ = demonstrations.encode(
+        [step for row in train for step in errand.careless(row, draw)], read, WORDS, limits
+    )
     asked, held_out = (prompts.encode(rows, read.prompt, WORDS, limits)[0] for rows in (c.credit.asked(train), unseen))
     compute, mesh = config.Compute(stored=None, head_chunk=1024), sharding.make_mesh()
     model = language_model.LanguageModel(config.miniature(WORDS.vocab_size), compute, mesh)
@@ -56,8 +57,8 @@ def main(c: Config) -> None:
     data = iterate.Batches(demos, batch.Pad([shape], WORDS.pad_id, 1), batch_size=128, seed=c.seed)
     adam = optimizer.make_optimizer(optimizer.AdamW(optimizer.Cosine(3e-3, c.warmup_steps, 10), b2=0.99))
     plan = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
-    first, screen = model.init(jax.random.key(c.seed)), display.Display(c.warmup_steps, every=50)
-    start = offline.run_offline(offline.Offline(model, SFT(), adam, data), plan, first, loggers=[screen]).params
+    first, parts = model.init(jax.random.key(c.seed)), offline.Offline(model, SFT(), adam, data)
+    start = offline.run_offline(parts, plan, first, loggers=[display.Display(c.warmup_steps, every=50)]).params
 
     sampling = sample.Sampling(36, (*WORDS.stop_ids, *WORDS.ending("]")))
     tools = host.Host(errand.reply, workers=1, timeout_s=5.0)
