@@ -39,12 +39,17 @@ def question(draw: random.Random) -> dict:
     return {"prompt": "+".join(terms) + "=", "terms": terms, "table": table, "answer": answer}
 
 
-def careless(row: dict, draw: random.Random) -> list[dict]:
-    """What someone does who looks things up twice, seldom calculates, and guesses: a row for each turn."""
+def shown(rows: list[dict], draw: random.Random) -> list[dict]:
+    """What someone careless does with each, a row for each turn."""
+    return [turn for row in rows for turn in rehearsal.unroll(BOX, row, careless(row, draw), FRAME)]
+
+
+def careless(row: dict, draw: random.Random) -> list[str]:
+    """What someone says who looks things up twice, seldom calculates, and guesses."""
     names = [term for term in row["terms"] if term in NAMES and draw.random() < 0.8]
     said = [f"?{name}]" for name in names for _ in range(draw.choice([1, 1, 2]))]
     said += [known(row) + "]"] * (draw.random() < 0.4)
-    return rehearsal.unroll(BOX, row, [*said, row["answer"]], FRAME)
+    return [*said, row["answer"]]
 
 
 def reply(asked: dialogue.Dialogue) -> dialogue.Reply:
@@ -52,10 +57,10 @@ def reply(asked: dialogue.Dialogue) -> dialogue.Reply:
     return dialogue.end(asked) if "step" in asked.example else BOX(asked)
 
 
-def careful(row: dict) -> list[dict]:
-    """What someone does who looks up all names, once, and calculates: a row for each turn."""
+def careful(row: dict) -> list[str]:
+    """What someone says who looks up all names, once, and calculates."""
     names = [f"?{term}]" for term in dict.fromkeys(row["terms"]) if term in NAMES]
-    return rehearsal.unroll(BOX, row, [*names, known(row) + "]", row["answer"]], FRAME)
+    return [*names, known(row) + "]", row["answer"]]
 
 
 def known(row: dict) -> str:
@@ -78,4 +83,4 @@ class Step:
 
     def asked(self, rows: list[dict]) -> list[dict]:
         """The turns."""
-        return [step for row in rows for step in careful(row)]
+        return [turn for row in rows for turn in rehearsal.unroll(BOX, row, careful(row), FRAME)]

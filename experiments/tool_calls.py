@@ -47,9 +47,7 @@ def main(c: Config) -> None:
     draw, limits = random.Random(c.seed), encode.Limits(prompt=36, completion=7)
     train, unseen = ([errand.question(draw) for _ in range(count)] for count in (2000, 256))
     read, shape = fields.DemonstrationFields(completion="answer"), batch.Bucket(36, 7)
-    demos, _ = demonstrations.encode(
-        [step for row in train for step in errand.careless(row, draw)], read, WORDS, limits
-    )
+    demos, _ = demonstrations.encode(errand.shown(train, draw), read, WORDS, limits)
     asked, held_out = (prompts.encode(rows, read.prompt, WORDS, limits)[0] for rows in (c.credit.asked(train), unseen))
     compute, mesh = config.Compute(stored=None, head_chunk=1024), sharding.make_mesh()
     model = language_model.LanguageModel(config.miniature(WORDS.vocab_size), compute, mesh)
