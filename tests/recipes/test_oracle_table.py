@@ -42,9 +42,10 @@ class Told:
         if not isinstance(self.recipe, types.InformedOnline):
             return self.recipe.credit(rollout, rewards, ref_logps if self.recipe.needs_ref else None)
         stats = valued(rollout.sampler)
-        fixed = dict.fromkeys(("teacher", "dpo", "reverse_dpo"), lambda *_, **__: stats)
+        compared = dataclasses.replace(stats, divergences={"d": jnp.zeros_like(stats.logps)})
+        fixed = dict.fromkeys(("teacher", "dpo", "reverse_dpo"), lambda *_, **__: compared) | {"policy": said}
         influences = lambda groups, sources: jnp.ones_like(sources)  # noqa: E731
-        spreads = lambda groups, _: groups.completion_mask[:, 0] * jnp.arange(1.0, 3.0)[None]  # noqa: E731
+        spreads = lambda groups, _: jnp.where(groups.completion_mask[:, 0], jnp.arange(1.0, 3.0)[None], 0)  # noqa: E731
         lookup = types.Lookup(said, lambda *_: stats, jax.random.key(0), fixed, influences, spreads=spreads)
         columns = {"first": rewards, "second": 0 * rewards, "third": 0 * rewards, "count": 0 * rewards}
         columns |= {"answer": jnp.full((len(rewards), 1), -1.0)}
@@ -80,7 +81,7 @@ def valued(stats):
 
 EXACT = {
     *("reinforce", "rloo", "rloo_without_ref", "dr_grpo", "opo", "gpg"),
-    *("rec", "rec_ring", "opmd", "asym_re", "topr"),
+    *("rec", "rec_ring", "opmd", "asym_re", "topr", "occupancy_regularized", "p3o", "p3o_separate"),
 }
 """For completions of one length, on policy, where the reference is the policy; others are bent."""
 
