@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.distillation.align_distil import AlignDistil
     from posttrain_jax.recipes.distillation.gkd import GKD
     from posttrain_jax.recipes.distillation.kdrl import KDRL
+    from posttrain_jax.recipes.distillation.live_top_k import LiveTopK
     from posttrain_jax.recipes.distillation.minillm import MiniLLM
     from posttrain_jax.recipes.distillation.on_policy import OnPolicy
     from posttrain_jax.recipes.distillation.sink_kd import SinKD
@@ -270,6 +271,7 @@ _MODULE_OF = {
     "AlignDistil": "recipes.distillation.align_distil",
     "GKD": "recipes.distillation.gkd",
     "KDRL": "recipes.distillation.kdrl",
+    "LiveTopK": "recipes.distillation.live_top_k",
     "MiniLLM": "recipes.distillation.minillm",
     "OnPolicy": "recipes.distillation.on_policy",
     "SinKD": "recipes.distillation.sink_kd",
@@ -355,23 +357,24 @@ __all__ = [
     "APO", "ARES", "BCO", "BGPO", "CISPO", "CPO", "DAPO", "DCPO", "DNO", "DPO", "DPOP", "DRIRL", "DRO", "EXO",
     "FDPG", "FDPO", "GCPO", "GDPO", "GEPO", "GKD", "GMPO", "GPG", "GPO", "GRAO", "GRPO", "GRPOCARE", "GRPOD",
     "GRPOLEAD", "GSPO", "GTPO", "HRPO", "IPO", "KDRL", "KTO", "LCPO", "LUSPO", "MAPL", "MIS", "NCA", "NTHR",
-    "OPMD", "OPO", "OPSM", "ORPO", "OTC", "P3O", "PKPO", "PPO", "REC", "REINFORCE", "RLOO", "RRPO", "RTO", "SALT",
-    "SAPO", "SFT", "SPO", "SPPO", "TDPO1", "TDPO2", "TGDPO", "THR", "TIS", "TOPR", "TREG", "TRPA", "TWGRPO",
-    "VAPO", "VESPO", "WPO", "AOTPaired", "AOTUnpaired", "ActivationMaskPO", "AdaptiveEntropy", "AdaptiveKL",
-    "AlignDistil", "AllPairs", "AlphaPO", "AnchoredPODown", "AnchoredPOZero", "AsymRE", "AttributeRegression",
-    "BCOPair", "BetaDPO", "BradleyTerry", "BranchGRPO", "ChiPO", "ClipCov", "Constrained", "DNOPrct", "DisCO",
-    "DiscoPOP", "DrGRPO", "FenchelSFT", "Filtered", "ForkingTokens", "GSPOToken", "GatedBradleyTerry",
-    "GeneralPreference", "GenerativePreference", "GeometricReference", "GiGPO", "GradedBradleyTerry", "Groups",
-    "Handover", "HingeDPO", "ImplicitRewardSFT", "InContextRankingPO", "KLCov", "KLLimited", "LabelledBatch",
-    "LengthDesensitizedDPO", "LengthNormalizedDPO", "LengthRegularizedDPO", "LikelihoodBatch", "LitePPO",
-    "LongPO", "MarginRegression", "MaxMin", "MiniLLM", "MixtureBradleyTerry", "NLLRegularizedDPO", "NashMD",
-    "NashMP", "OccupancyRegularized", "OffsetDPO", "OnPolicy", "OnlineIPO1", "OnlineIPO2", "OnlineKLDPO",
-    "OnlinePreference", "PairwisePreference", "PassAtK", "PlackettLuce", "PlackettLuceDPO", "PolicyBatch",
-    "PreferenceBatch", "ProcessReward", "REDDrop", "REDWeight", "REINFORCEPlusPlus", "REINFORCEPlusPlusBaseline",
-    "RankGRPO", "RationalePO", "ReMax", "ReferenceClippedDPO", "RegGRPO", "RobustDPO", "Rollout", "SLiCHF",
-    "ScaleRL", "Scores", "Segmented", "SimPO", "SinKD", "SmoothedDPO", "SoftBradleyTerry", "SparsePO",
-    "TREGSimPO", "TokenStats", "TopK", "TrainState", "TwoSidedGRPO", "Unlikeliness", "Unrepetitive",
-    "ValuePretraining", "WithGiven",
+    "OPMD", "OPO", "OPSM", "ORPO", "OTC", "P3O", "PKPO", "PPO", "REC", "REINFORCE", "RLOO", "RRPO", "RTO",
+    "SALT", "SAPO", "SFT", "SPO", "SPPO", "TDPO1", "TDPO2", "TGDPO", "THR", "TIS", "TOPR", "TREG", "TRPA",
+    "TWGRPO", "VAPO", "VESPO", "WPO", "AOTPaired", "AOTUnpaired", "ActivationMaskPO", "AdaptiveEntropy",
+    "AdaptiveKL", "AlignDistil", "AllPairs", "AlphaPO", "AnchoredPODown", "AnchoredPOZero", "AsymRE",
+    "AttributeRegression", "BCOPair", "BetaDPO", "BradleyTerry", "BranchGRPO", "ChiPO", "ClipCov",
+    "Constrained", "DNOPrct", "DisCO", "DiscoPOP", "DrGRPO", "FenchelSFT", "Filtered", "ForkingTokens",
+    "GSPOToken", "GatedBradleyTerry", "GeneralPreference", "GenerativePreference", "GeometricReference",
+    "GiGPO", "GradedBradleyTerry", "Groups", "Handover", "HingeDPO", "ImplicitRewardSFT", "InContextRankingPO",
+    "KLCov", "KLLimited", "LabelledBatch", "LengthDesensitizedDPO", "LengthNormalizedDPO",
+    "LengthRegularizedDPO", "LikelihoodBatch", "LitePPO", "LiveTopK", "LongPO", "MarginRegression", "MaxMin",
+    "MiniLLM", "MixtureBradleyTerry", "NLLRegularizedDPO", "NashMD", "NashMP", "OccupancyRegularized",
+    "OffsetDPO", "OnPolicy", "OnlineIPO1", "OnlineIPO2", "OnlineKLDPO", "OnlinePreference",
+    "PairwisePreference", "PassAtK", "PlackettLuce", "PlackettLuceDPO", "PolicyBatch", "PreferenceBatch",
+    "ProcessReward", "REDDrop", "REDWeight", "REINFORCEPlusPlus", "REINFORCEPlusPlusBaseline", "RankGRPO",
+    "RationalePO", "ReMax", "ReferenceClippedDPO", "RegGRPO", "RobustDPO", "Rollout", "SLiCHF", "ScaleRL",
+    "Scores", "Segmented", "SimPO", "SinKD", "SmoothedDPO", "SoftBradleyTerry", "SparsePO", "TREGSimPO",
+    "TokenStats", "TopK", "TrainState", "TwoSidedGRPO", "Unlikeliness", "Unrepetitive", "ValuePretraining",
+    "WithGiven",
 ]
 # fmt: on
 

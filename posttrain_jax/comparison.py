@@ -5,7 +5,7 @@ same pass as log-probabilities and entropy, and no array `[tokens, V]` is formed
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PyTree
@@ -37,6 +37,24 @@ class Divergence(Protocol):
 
 
 @runtime_checkable
+class ByToken(Protocol):
+    """A divergence that is another one at every token, by what the two distributions are there: `losses.adaptive`."""
+
+    def look(
+        self,
+        log_p: Float[Array, "*shape v"],
+        log_q: Float[Array, "*shape v"],
+        total: Callable[[Float[Array, "*shape v"]], Float[Array, "*shape"]],
+    ) -> Float[Array, "*shape"]:
+        """A number of each token, without gradient; `total` sums over the vocabulary of all devices."""
+        ...
+
+    def at(self, found: Float[Array, "*shape"]) -> Divergence:
+        """The divergence of the tokens that this was found of."""
+        ...
+
+
+@runtime_checkable
 class Spread(Protocol):
     """How far the distributions of a group lie apart at one position: a number, summed over the vocabulary."""
 
@@ -53,8 +71,8 @@ class Comparison:
     single fixed model; a geometric mixture or an extrapolation has several, of either sign.
     """
 
-    divergence: Divergence
-    """Of `losses.generator`, `losses.power`, `losses.skew` or `losses.variation`, or one of your own."""
+    divergence: Divergence | ByToken
+    """Of `losses.generator`, `power`, `skew`, `variation` or `adaptive`, or one of your own."""
     logits: Mapping[str, float | Float[Array, "P G T"]]
     """The coefficient c_k of each fixed model, by its role; one number, or one a token."""
     temperature: float | None = None
@@ -95,6 +113,20 @@ class Stored:
     def logits(self) -> Mapping[str, float]:
         """No model has to run."""
         return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Likeliest:
+    """Which entries of every token are to be looked up: those of `Stored`, of a model that runs."""
+
+    by: str
+    """The role of the model whose likeliest entries they are: a fixed one's, or "policy"."""
+    of: str
+    """The role of the model whose log-probabilities are told."""
+    count: int
+    """k."""
+    temperature: float
+    """Divides the logits of both."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,7 +112,6 @@ class PreferenceBatch:
     token_weights: Float[Array, "P K T"] | None = None
     """Of a likelihood term beside the preference, normalised likewise; None where the recipe has none."""
     extra: Mapping[str, Array] = dataclasses.field(default_factory=dict)
-    """What the recipe's own credit adds for its own loss."""
 
 
 @pytree.struct
@@ -172,6 +171,8 @@ class Lookup:
     """`spreads(groups, spread)`: how far a group's distributions lie apart at each position (`comparison.Spread`)."""
     costs: Callable[[Groups, Any], tuple[Array, Array]] | None = None
     """`costs(groups, picked)`: L1 distances [N, N] at picked tokens, and `others` (`comparison.Transported`)."""
+    likeliest: Callable[[Groups, Any], tuple[Array, Array]] | None = None
+    """`likeliest(groups, wanted)`: ids and log-probabilities [P, G, T, k] (`comparison.Likeliest`)."""
 
 
 Batch = PolicyBatch | PreferenceBatch | LabelledBatch | LikelihoodBatch
@@ -236,8 +237,7 @@ class InformedOnline(Informed, Protocol):
 
         `columns` holds each reward by itself [P, G], unweighted, NaN where it does not apply; where a reward compares
         completions, `wins` [P, G, G]: the probability that one beats another, NaN where they are not compared; beside
-        an opponent, `opponent` [P, G]: 1 on completions that this one drew; what an environment counted [P, G].
-        """
+        an opponent, `opponent` [P, G]: 1 on completions that this one drew; what an environment counted [P, G]."""
         ...
 
 

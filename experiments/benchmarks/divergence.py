@@ -17,7 +17,7 @@ import measure
 import tyro
 
 from posttrain_jax import comparison
-from posttrain_jax.losses import divergence, generator, tail
+from posttrain_jax.losses import adaptive, divergence, generator, tail
 from posttrain_jax.models import head, likeliest, sharding
 
 
@@ -33,7 +33,7 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     steps: int = 6
     """The median leaves out the first, which compiles, and the second."""
-    of: generator.ReverseKL | generator.ForwardKL | generator.GeneralizedJS = generator.ReverseKL()
+    of: generator.ReverseKL | generator.ForwardKL | generator.GeneralizedJS | adaptive.AKL = generator.ReverseKL()
 
 
 def main(c: Config) -> None:

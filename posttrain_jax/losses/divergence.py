@@ -11,6 +11,7 @@ Log-ratios of sampled tokens are held within `ratio.LIMIT`.
 Source: Schulman 2020 (joschu.net/blog/kl-approx.html); gradients: Tang and Munos 2025 (arXiv:2506.09477).
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -28,18 +29,23 @@ NOTHING = -1e30
 
 
 def exact(
-    divergence: comparison.Divergence, log_p: Float[Array, "*shape V"], log_q: Float[Array, "*shape V"]
+    divergence: comparison.Divergence | comparison.ByToken,
+    log_p: Float[Array, "*shape V"],
+    log_q: Float[Array, "*shape V"],
 ) -> Float[Array, "*shape"]:
     """D(p || q) = sum_v terms(log p_v, log q_v), of whole distributions: for small vocabularies and for tests.
 
     `models.head` computes the same without an array `[tokens, V]`.
 
     Args:
-        divergence: of `losses.generator`, `losses.power`, `losses.skew` or `losses.variation`.
+        divergence: of `losses.generator`, `losses.power`, `losses.skew`, `losses.variation` or `losses.adaptive`.
         log_p: log-probabilities of the first; -inf is an impossible entry.
         log_q: those of the second. Both are differentiated.
     """
-    return jnp.sum(divergence.terms(jnp.maximum(log_p, NOTHING), jnp.maximum(log_q, NOTHING)), axis=-1)
+    both = jnp.maximum(log_p, NOTHING), jnp.maximum(log_q, NOTHING)
+    if isinstance(divergence, comparison.ByToken):
+        divergence = divergence.at(divergence.look(*both, lambda x: jnp.sum(x, axis=-1)))
+    return jnp.sum(divergence.terms(*both), axis=-1)
 
 
 def sampled_value(
@@ -88,6 +94,27 @@ def sampled_loss(
     values = weights * sampled_value(divergence, logps, ref_logps)
     slopes = weights * sampled_reward(divergence, logps, ref_logps)
     return values + slopes * (logps - jax.lax.stop_gradient(logps))
+
+
+def combined(values: Float[Array, "*shape"], losses: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The first's value with the second's gradient, each chosen by itself: `combined(k3_loss(..), k2_loss(..))`."""
+    return jax.lax.stop_gradient(values) + losses - jax.lax.stop_gradient(losses)
+
+
+@dataclasses.dataclass(frozen=True)
+class Combined:
+    """A `Penalty` with the value of one and the gradient of another: `GRPO(penalty=Combined(k3_loss, k2_loss))`."""
+
+    value: Penalty
+    gradient: Penalty
+    """Such a one as holds by itself."""
+
+    def __post_init__(self):
+        check_penalty(self.gradient)
+
+    def __call__(self, logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """See `combined`."""
+        return combined(self.value(logps, ref_logps), self.gradient(logps, ref_logps))
 
 
 def _log_ratios(logps: Float[Array, "*shape"], ref_logps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

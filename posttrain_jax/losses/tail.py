@@ -43,7 +43,7 @@ def renormalized(log_probs: Float[Array, "*shape k"]) -> Float[Array, "*shape k"
 class Bucketed:
     """D over the k entries and one bucket of all others: never more than D over the vocabulary."""
 
-    divergence: comparison.Divergence
+    divergence: comparison.Divergence | comparison.ByToken
     """Of the student p from the teacher q."""
 
     def __call__(self, log_p: Float[Array, "*shape k"], log_q: Float[Array, "*shape k"]) -> Float[Array, "*shape"]:
@@ -55,7 +55,7 @@ class Bucketed:
 class Renormalized:
     """D over the k entries as if there were no others: see `renormalized`."""
 
-    divergence: comparison.Divergence
+    divergence: comparison.Divergence | comparison.ByToken
     """Of the student p from the teacher q."""
 
     def __call__(self, log_p: Float[Array, "*shape k"], log_q: Float[Array, "*shape k"]) -> Float[Array, "*shape"]:

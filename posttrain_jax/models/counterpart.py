@@ -24,7 +24,7 @@ class Plan(NamedTuple):
 
     temperature: float
     chunk: int
-    comparisons: tuple[tuple[comparison.Divergence, float, tuple[int, ...]], ...]
+    comparisons: tuple[tuple[comparison.Divergence | comparison.ByToken, float, tuple[int, ...]], ...]
     """Divergence, temperature, and which fixed models make up the other side."""
     stored: tuple[tuple[comparison.OfEntries, float], ...]
     """Of sides whose entries are given: what is made of them, and the temperature."""
@@ -118,6 +118,22 @@ def _columns(ids: Int[Array, "c e"], size: int) -> tuple[Int[Array, "c e"], Bool
     """Where ids stand in this device's slice of the vocabulary, and whether they do."""
     column = ids - lax.axis_index("tensor").astype(ids.dtype) * size
     return column, (ids >= 0) & (column >= 0) & (column < size)
+
+
+def look(
+    divergence: comparison.Divergence | comparison.ByToken, log_p: Float[Array, "c v"], log_q: Float[Array, "c v"]
+) -> tuple[Float[Array, "c"], ...]:
+    """What a divergence that differs by token has to know of each; nothing for another."""
+    if isinstance(divergence, comparison.ByToken):
+        return (divergence.look(log_p, log_q, lambda x: lax.psum(x.sum(-1), "tensor")),)
+    return ()
+
+
+def settled(
+    divergence: comparison.Divergence | comparison.ByToken, found: tuple[Float[Array, "c"], ...]
+) -> comparison.Divergence:
+    """The divergence of these tokens, by what `look` found."""
+    return divergence.at(*found) if isinstance(divergence, comparison.ByToken) else divergence
 
 
 def pull(

@@ -110,8 +110,11 @@ def _forward(plan: counterpart.Plan, hidden, weight, given: counterpart.Given, w
         log_norm = top + jnp.log(total)
         values, norms = [], []
         for divergence, p, q in counterpart.sides(plan, raw, allowed, part[1], weights):
-            norms.append((counterpart.log_norm(p), counterpart.log_norm(q)))
-            terms = divergence.terms(p - norms[-1][0][:, None], q - norms[-1][1][:, None])
+            own, other = counterpart.log_norm(p), counterpart.log_norm(q)
+            both = p - own[:, None], q - other[:, None]
+            found = counterpart.look(divergence, *both)
+            norms.append((own, other, *found))
+            terms = counterpart.settled(divergence, found).terms(*both)
             values.append(lax.psum(terms.sum(-1), "tensor"))
         for compare, p, ids, log_q in counterpart.entries(plan, raw, part[1]):
             norms.append((counterpart.log_norm(p),))
@@ -137,7 +140,8 @@ def _backward(plan: counterpart.Plan, residuals, gradients):
         for (divergence, p, q), norm, gradient, (_, temperature, _) in zip(
             sides, norms[:count], to_divergences[:count], plan.comparisons, strict=True
         ):
-            pull = counterpart.pull(divergence, p - norm[0][:, None], q - norm[1][:, None])
+            of_tokens = counterpart.settled(divergence, norm[2:])
+            pull = counterpart.pull(of_tokens, p - norm[0][:, None], q - norm[1][:, None])
             to_logits += (gradient / temperature)[:, None] * pull
         stored = counterpart.entries(plan, raw, given)
         for (compare, p, ids, log_q), (norm,), gradient, (_, temperature) in zip(

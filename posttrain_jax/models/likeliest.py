@@ -1,5 +1,7 @@
 """A teacher's likeliest entries of every token: what is kept of a distribution that is to be stored or sent."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -52,6 +54,52 @@ def of_tokens(
     return jax.shard_map(island, mesh=layout.mesh, in_specs=(rows, columns), out_specs=rows)(
         logits.hidden, logits.weight
     )
+
+
+def at(
+    logits: comparison.Logits, ids: Int[Array, "P G T k"], layout: head.Layout, *, temperature: float = 1.0
+) -> Float[Array, "P G T k"]:
+    """Log-probabilities of given entries of every token, likewise."""
+    logits = lax.stop_gradient(logits)
+
+    def island(hidden: Float[Array, "p G T D"], weight: Float[Array, "d v"], ids: Int[Array, "p G T k"]):
+        weight = sharding.gather_width(weight.astype(hidden.dtype), layout.rules, axis=0)
+        rows = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
+
+        def one(part: tuple[Float[Array, "c D"], Int[Array, "c k"]]):
+            scores = jnp.dot(part[0], weight, preferred_element_type=jnp.float32) / temperature
+            return counterpart.picked(scores, counterpart.log_norm(scores), part[1])
+
+        flat = rows, ids.reshape(-1, ids.shape[-1])
+        found = lax.map(one, head.cut(flat, min(layout.chunk, rows.shape[0])))
+        return found.reshape(-1, ids.shape[-1])[: rows.shape[0]].reshape(ids.shape)
+
+    rows, columns = Spec(sharding.ROWS), layout.rules.spec("head", stacked=False)
+    return jax.shard_map(island, mesh=layout.mesh, in_specs=(rows, columns, rows), out_specs=rows)(
+        logits.hidden, logits.weight, ids
+    )
+
+
+def looked_up(
+    models: Mapping[str, comparison.Logits], wanted: comparison.Likeliest, size: int, layout: head.Layout
+) -> tuple[Int[Array, "P G T k"], Float[Array, "P G T k"]]:
+    """The likeliest entries of one model and their log-probabilities under another, which may be the same one.
+
+    Args:
+        models: both, by role.
+        wanted: which is which.
+        size: of the policy's vocabulary; entries behind it are left out.
+        layout: how the work is cut.
+
+    Raises:
+        ValueError: one has a smaller vocabulary.
+    """
+    counterpart.check(sorted(models), models, size)
+    cut = {role: comparison.Logits(x.hidden, x.weight[:, :size]) for role, x in models.items()}
+    ids, log_probs = of_tokens(cut[wanted.by], wanted.count, layout, temperature=wanted.temperature)
+    if wanted.by == wanted.of:
+        return ids, log_probs
+    return ids, at(cut[wanted.of], ids, layout, temperature=wanted.temperature)
 
 
 def _of_all(own: Array, devices: int) -> Array:

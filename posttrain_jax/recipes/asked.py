@@ -20,3 +20,11 @@ def costs(recipe: Any, lookup: types.Lookup, role: str) -> Callable[..., Any]:
     if lookup.costs is None:
         raise ValueError(f"{type(recipe).__name__} compares tokens with one another: give the lookup `costs`.")
     return lookup.costs
+
+
+def likeliest(recipe: Any, lookup: types.Lookup, role: str) -> Callable[..., Any]:
+    """The likeliest entries of tokens, of the model of this role among others."""
+    model(recipe, lookup, role)
+    if lookup.likeliest is None:
+        raise ValueError(f"{type(recipe).__name__} looks for the likeliest entries: give the lookup `likeliest`.")
+    return lookup.likeliest

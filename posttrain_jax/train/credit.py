@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, PyTree
 
 from posttrain_jax import arrangement, comparison, types
-from posttrain_jax.models import group_spread, layer, token_influence, transport
+from posttrain_jax.models import group_spread, layer, likeliest, token_influence, transport
 from posttrain_jax.train import update
 
 Credited = tuple[Any, PyTree]
@@ -177,10 +177,17 @@ def _lookup(
         given = model.logits(state.params, groups), other.logits(params, groups), picked, model.layout
         return jax.tree.map(jax.lax.stop_gradient, transport.costs(*given))
 
+    def entries(groups: types.Groups, wanted: comparison.Likeliest) -> tuple[Array, Array]:
+        roles = {wanted.by, wanted.of}
+        asked.update(roles)
+        size = jax.eval_shape(model.logits, state.params, groups).weight.shape[1]
+        logits = {role: models[role][0].logits(models[role][1], groups) for role in roles}
+        return likeliest.looked_up(logits, wanted, size, model.layout)
+
     ask = {role: functools.partial(stats, role) for role in models}
     # another branch than the sampler's, which folds steps into the run's key itself
     key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
-    told: dict[str, Any] = {"influences": influences, "spreads": spreads, "costs": costs}
+    told: dict[str, Any] = {"influences": influences, "spreads": spreads, "costs": costs, "likeliest": entries}
     if isinstance(model, Layered):
         told["activations"] = functools.partial(_activations, model, ref_params, asked)
     return types.Lookup(policy=ask["policy"], ref=ask["ref"], key=key, fixed=ask, **told)

@@ -182,3 +182,17 @@ def test_both_divergences_of_the_four_tokens():
         found = jax.value_and_grad(exact)(LOGITS)
         np.testing.assert_allclose(found[0], value, atol=1e-6)
         np.testing.assert_allclose(found[1], gradient, atol=1e-6)
+
+
+def test_value_and_gradient_are_chosen_each_by_itself():
+    """k3's value with k2's gradient is `sampled_loss` of the reverse KL; k1, which holds nothing, can be the value."""
+    for value, expected in ((divergence.k3_loss, 0.1710346), (divergence.k1_value, 0.1710346)):
+        found = on_average(lambda x, v=value: divergence.Combined(v, divergence.k2_loss)(x, FOUR_REF))
+        np.testing.assert_allclose(found[0], expected, atol=2e-6)
+        np.testing.assert_allclose(found[1], TO_REF, atol=2e-6)
+    swapped = on_average(lambda x: divergence.Combined(divergence.k2_loss, divergence.k3_loss)(x, FOUR_REF))
+    np.testing.assert_allclose(swapped[0], 0.1693867, atol=2e-6)
+    np.testing.assert_allclose(swapped[1], FROM_REF, atol=2e-6)
+    divergence.check_penalty(divergence.Combined(divergence.k1_value, divergence.k2_loss))
+    with pytest.raises(ValueError, match="0 in expectation"):
+        divergence.Combined(divergence.k3_loss, divergence.k1_value)

@@ -31,6 +31,29 @@ def test_the_likeliest_of_the_whole_distribution(shape, count):
     np.testing.assert_allclose(found[1], values, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [{}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=["one", "eight"])
+def test_entries_that_are_likeliest_to_one_model_under_another(shape):
+    logits, _, fixed = random()
+    models, size = {"policy": logits, "teacher": fixed["teacher"]}, {"count": 3, "temperature": 0.7}
+    layout = head.Layout(sharding.make_mesh(**shape), sharding.TRAINING_RULES, 4)
+    wanted = comparison.Likeliest("policy", "teacher", **size)
+    found = jax.jit(lambda x: likeliest.looked_up(x, wanted, 26, layout))(models)
+    ids = jax.lax.top_k(whole(logits, 0.7), 3)[1]
+    np.testing.assert_array_equal(found[0], ids)
+    expected = jnp.take_along_axis(whole(fixed["teacher"], 0.7), ids, axis=-1)
+    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+
+
+def test_entries_behind_the_policys_vocabulary_are_left_out_and_a_smaller_one_is_refused():
+    logits, layout = random(P=1)[0], head.Layout(sharding.make_mesh(), sharding.TRAINING_RULES, 4)
+    wanted = comparison.Likeliest("teacher", "teacher", 5, 1.0)
+    found = likeliest.looked_up({"teacher": logits}, wanted, 20, layout)
+    cut = comparison.Logits(logits.hidden, logits.weight[:, :20])
+    np.testing.assert_array_equal(found[0], jax.lax.top_k(whole(cut), 5)[1])
+    with pytest.raises(ValueError, match="'teacher' has a vocabulary of 26 and the scored model one of 27"):
+        likeliest.looked_up({"teacher": logits}, wanted, 27, layout)
+
+
 def test_more_entries_than_there_are_are_refused():
     logits, layout = random()[0], head.Layout(sharding.make_mesh(), sharding.TRAINING_RULES, 4)
     for count in (0, 27):

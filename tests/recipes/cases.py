@@ -110,7 +110,11 @@ def looked_up(data):
 
     fixed = {"teacher": lambda *_: data.ref, "dpo": other, "reverse_dpo": other}
     influences = lambda *_: data.old.logps + data.old.entropy  # noqa: E731
-    told = {"influences": influences, "costs": costs}
+    entries = (
+        jnp.stack([data.groups.completions] * 2, axis=-1),
+        jnp.minimum(jnp.stack([data.old.logps, data.ref.logps], axis=-1), 0) - 1,
+    )
+    told = {"influences": influences, "costs": costs, "likeliest": lambda *_: entries}
     told |= {"activations": lambda *_: {"stream": (data.old.entropy, data.old.logps)}}
     return types.Lookup(lambda *_: data.policy, lambda *_: data.ref, jax.random.key(0), fixed, **told)
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
-from posttrain_jax.losses import generator
+from posttrain_jax.losses import generator, tail
 from posttrain_jax.models import sharding, vocabulary
+from posttrain_jax.recipes.distillation import akl
 from posttrain_jax.recipes.distillation.align_distil import AlignDistil
 from posttrain_jax.recipes.distillation.gkd import GKD
 from posttrain_jax.recipes.distillation.kdrl import KDRL
+from posttrain_jax.recipes.distillation.live_top_k import LiveTopK
 from posttrain_jax.recipes.distillation.minillm import MiniLLM
 from posttrain_jax.recipes.distillation.on_policy import OnPolicy
 from posttrain_jax.recipes.distillation.sink_kd import SinKD
@@ -45,7 +47,16 @@ def parts(tiny):
     )
 
 
-@pytest.mark.parametrize("recipe", [OnPolicy(GKD(generator.ReverseKL())), MiniLLM()], ids=["gkd", "minillm"])
+OWN = {
+    "gkd": OnPolicy(GKD(generator.ReverseKL())),
+    "minillm": MiniLLM(),
+    "akl": OnPolicy(akl.akl()),
+    "live_top_k": OnPolicy(LiveTopK(3, tail.Bucketed(generator.ReverseKL()), "policy")),
+    "sink_kd": OnPolicy(SinKD(kl_coef=1.0, sinkhorn_coef=0.1, tokens=2)),
+}
+
+
+@pytest.mark.parametrize("recipe", OWN.values(), ids=OWN)
 def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts, recipe):
     parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=40), parts.model.init(jax.random.key(0)))

@@ -15,22 +15,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.recipes.distillation import align_distil, gkd
+from posttrain_jax.recipes.distillation import align_distil, gkd, live_top_k, sink_kd, top_k
 
 
 @dataclasses.dataclass(frozen=True)
 class OnPolicy:
     """A distillation recipe whose completions the student samples."""
 
-    recipe: gkd.GKD | align_distil.AlignDistil = gkd.GKD()
+    recipe: gkd.GKD | align_distil.AlignDistil | live_top_k.LiveTopK | sink_kd.SinKD = gkd.GKD()
     """What compares the student with fixed models."""
+
+    def __post_init__(self):
+        if isinstance(self.recipe, top_k.TopK):
+            raise ValueError("TopK's teacher is stored and has not seen own completions: take LiveTopK, whose runs.")
 
     @property
     def needs_ref(self) -> bool:
         """As the recipe does."""
         return self.recipe.needs_ref
 
-    def comparisons(self, batch: types.LikelihoodBatch) -> Mapping[str, comparison.Comparison]:
+    def comparisons(self, batch: types.LikelihoodBatch) -> Mapping[str, comparison.Request]:
         """As the recipe's."""
         return self.recipe.comparisons(batch)
 

@@ -5,7 +5,7 @@
 The teacher has run once, over all data (`train.teacher.store`); its columns are `teacher_ids` and `teacher_log_probs`
 (`data.entries`). The head looks the student's log-probabilities up in its own pass. With all entries stored it is
 `GKD`; with fewer its value is never more than that of `GKD`, and its gradient moves all other entries as one. Other
-forms, which teach the student to be surer than the teacher, are in `losses.tail`.
+forms, which teach the student to be surer than the teacher, are in `losses.tail`; own completions want `LiveTopK`.
 
 Source: Agarwal et al. 2023 (GKD, arXiv:2306.13649) on the distribution that is left; the bucket is TRL's.
 """

@@ -5,10 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from whole_vocabulary import rollout
 
 from posttrain_jax import types
-from posttrain_jax.losses import guidance, surrogate
+from posttrain_jax.losses import divergence, guidance, surrogate
 from posttrain_jax.recipes.distillation.kdrl import KDRL
 from posttrain_jax.recipes.policy.grpo import GRPO
 
@@ -42,6 +43,15 @@ def test_one_token_by_hand():
     np.testing.assert_allclose(gradient, weights * 0.1 * (STUDENT - TEACHER), atol=1e-7)
     np.testing.assert_allclose(gradient[0, 0, 0] / weights[0, 0, 0], 0.5 * 0.1, rtol=1e-5)
     np.testing.assert_allclose(value, np.sum(weights * 0.1 * (STUDENT - TEACHER) ** 2 / 2), rtol=1e-5)
+
+
+def test_by_k3_it_pulls_as_the_forward_kl():
+    """d = log teacher - log pi = -.5: the slope is 1 - exp(d), not .5; and k1, which pulls nowhere, is refused."""
+    batch, _ = credit(KDRL(CONSTANT, penalty=divergence.k3_loss), jnp.zeros((2, 2)))
+    gradient = differentiate(KDRL(CONSTANT, penalty=divergence.k3_loss), batch)[1]
+    np.testing.assert_allclose(gradient[0, 0, 0], 0.1 * (1 - np.exp(-0.5)) / 6, rtol=1e-5)
+    with pytest.raises(ValueError, match="0 in expectation"):
+        KDRL(penalty=divergence.k1_value)
 
 
 def test_on_policy_it_is_a_shift_of_the_advantages():
