@@ -9,7 +9,8 @@ the student's own (`run_online`), through whose sampling no gradient flows. The 
 The divergence is one of a student p from a teacher q. The paper's JSD(beta), whose beta stands before the teacher, is
 `GeneralizedJS(1 - beta)`. It vanishes at both ends; divided by beta it tends to `ForwardKL` as beta -> 0, divided by
 1 - beta to `ReverseKL` as beta -> 1 (`multiple.generalized_js` divides by both). Here these two are asked for by name;
-TRL puts them at the ends, undivided, so that its loss jumps there. A loss times tau^2 is `multiple.Multiple`. Distilling sequences (Kim and Rush 2016) is `SFT` on completions that the teacher sampled.
+TRL puts them at the ends, undivided, so that its loss jumps there. A loss times tau^2 is `multiple.Multiple`.
+Distilling sequences (Kim and Rush 2016) is `SFT` on completions that the teacher sampled.
 """
 
 import dataclasses
