@@ -4,6 +4,9 @@ What is moved of a batch is `[P, G, T, D]` in the teacher's precision, and once 
 the policy's own is. The policy's head then compares with it as with a teacher on its own mesh, exactly and for every
 recipe; no array `[tokens, V]` exists on either side. The hidden states lie over the rows of the policy's mesh until the
 update is done, also where it has several micro-batches: D numbers a token.
+
+Over several processes the teacher's mesh has devices of all of them: the same ones, cut otherwise, or others that share
+rows and width out over the processes in the same order (`train.move`).
 """
 
 import dataclasses
@@ -15,12 +18,15 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from posttrain_jax import comparison, types
 from posttrain_jax.models import actor_critic, language_model, token_mask
-from posttrain_jax.train import capacity, update
+from posttrain_jax.train import capacity, move, update
 
 
 @dataclasses.dataclass(frozen=True)
 class Visitor:
-    """A model of another mesh as the programs of the policy's see it: its parameters are its `Logits`, moved over."""
+    """A model of another mesh as the programs of the policy's see it: its parameters are its `Logits`, moved over.
+
+    Of these only what the head needs: the layers that masks are learned of are the reference's, which is at home.
+    """
 
     host: language_model.LanguageModel
     """The policy's, whose head is used; nothing else of it."""
@@ -61,6 +67,7 @@ class Teacher:
         )
         if not isinstance(plain, language_model.LanguageModel):
             raise ValueError(f"{role!r} lies on another mesh than the model, which says no words: leave it out.")
+        move.check(role, model.mesh, plain.mesh)
         self.visitor = Visitor(plain)
         self._role, self._model, self._params, self._rows = role, model, params, plain.row_sharding
         self._columns = NamedSharding(plain.mesh, plain.rules.spec("head", stacked=False))
@@ -80,7 +87,7 @@ class Teacher:
         """Hidden states of these completions, and the head.
 
         Raises:
-            ValueError: the teacher's mesh cannot share the rows.
+            ValueError: the teacher's mesh cannot share the rows, or has them in other processes than the policy's.
         """
         rows, shards = len(groups.prompt_lengths), self._model.row_shards
         if rows % shards:
@@ -88,9 +95,9 @@ class Teacher:
                 f"a batch of {rows} rows cannot be shared by the {shards} row shards (data x fsdp) of {self._role!r}:"
                 f" use a multiple of {shards} rows, or a mesh with fewer shards of rows for it."
             )
-        there = jax.device_put(groups, self._model.row_sharding)
-        hidden = jax.device_put(self._hidden(self._params, there), self._rows)
+        there = move.small(self._model.row_sharding, groups)
+        hidden = move.to(self._rows, self._hidden(self._params, there))
         weight = self._weight
         if weight is None:
-            self._weight = weight = jax.device_put(self._head(self._params, there), self._columns)
+            self._weight = weight = move.to(self._columns, self._head(self._params, there))
         return comparison.Logits(hidden, weight)

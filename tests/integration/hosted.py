@@ -27,15 +27,38 @@ import jax
 import numpy as np
 
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, preferences, prompts
-from posttrain_jax.losses import difficulty
-from posttrain_jax.models import adapter_folder, config, huggingface, language_model, lora, sharding, vocabulary
+from posttrain_jax.losses import difficulty, ensemble
+from posttrain_jax.models import (
+    adapter_folder,
+    config,
+    huggingface,
+    language_model,
+    lora,
+    scalar_model,
+    sharding,
+    vocabulary,
+)
+from posttrain_jax.recipes.distillation import align_distil, on_policy
 from posttrain_jax.recipes.likelihood import sft as sft_recipe
 from posttrain_jax.recipes.policy import grpo as grpo_recipe
 from posttrain_jax.recipes.policy import tis
 from posttrain_jax.recipes.preference import dpo as dpo_recipe
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import curriculum, replay, sample, selection
-from posttrain_jax.train import checks, evaluate, host, offline, online, optimizer, process, rows, run
+from posttrain_jax.train import (
+    checks,
+    evaluate,
+    host,
+    judging,
+    offline,
+    online,
+    optimizer,
+    process,
+    reference,
+    rereading,
+    rows,
+    run,
+)
 
 WORDS = vocabulary.characters("abcd=")
 LIMITS = encode.Limits(prompt=4, completion=6)
@@ -48,21 +71,29 @@ HEARD = []
 """The sentences with which this process was refused."""
 
 
+VOCAB_SIZE = WORDS.vocab_size + WORDS.vocab_size % 2
+
+
 def made(tensor=1, stand_in=False, fsdp=2, adapters=None, devices=None):
     """A decoder or its stand-in on the four devices, and parameters that are the same on every mesh."""
-    vocab_size = WORDS.vocab_size + WORDS.vocab_size % 2
-    shape = config.miniature(vocab_size, hidden_size=64, num_layers=1)
+    shape = config.miniature(VOCAB_SIZE, hidden_size=64, num_layers=1)
     mesh = sharding.make_mesh(data=4 // fsdp, fsdp=fsdp // tensor, tensor=tensor, devices=devices)
     model = language_model.LanguageModel(shape, config.Compute(stored=None, head_chunk=16), mesh, lora=adapters)
-    model = bigram.model(mesh, vocab_size) if stand_in else model
-    random = np.random.default_rng(0)
+    return filled(bigram.model(mesh, VOCAB_SIZE) if stand_in else model, 0)
+
+
+def filled(model, seed, scale=0.1):
+    """The model, and its parameters."""
+    random = np.random.default_rng(seed)
 
     def one(path, like):
-        whole = random.normal(size=like.shape, scale=0.1).astype(np.float32) + path[-1].key.endswith("norm")
+        whole = random.normal(size=like.shape, scale=scale).astype(np.float32) + path[-1].key.endswith("norm")
         return jax.make_array_from_callback(like.shape, like.sharding, lambda index: whole[index])
 
     wanted = lora.base(model.abstract_params())
-    return model, model.adapt(jax.tree.map_with_path(one, wanted))
+    return model, model.adapt(jax.tree.map_with_path(one, wanted)) if model.lora else jax.tree.map_with_path(
+        one, wanted
+    )
 
 
 def spanning():
@@ -177,6 +208,39 @@ def selects(folder, steps):
     online.run_online(parts, run.Plan(folder, steps), params)
 
 
+def taught(folder, steps):
+    """Own completions of a stand-in whose two teachers are elsewhere: on its devices in another order, on half of them.
+
+    They are rewarded by a model that reads them in tokens of its own.
+    """
+    model, params = made(stand_in=True, fsdp=1)
+    words, devices = vocabulary.characters("=dcba"), jax.devices()
+    places = {
+        "dpo": sharding.make_mesh(data=2, tensor=2, devices=devices),
+        "reverse_dpo": sharding.make_mesh(data=2, devices=devices[::2]),
+    }
+    others = {role: filled(bigram.model(place, VOCAB_SIZE), len(role), 1.0) for role, place in places.items()}
+    head, scores = filled(scalar_model.ScalarModel(bigram.decoder_model(model.mesh, VOCAB_SIZE)), 3)
+    reading = rereading.Reading(PROMPT, LIMITS)
+    encoded, pad = asked()
+    parts = online.Online(
+        model,
+        on_policy.OnPolicy(align_distil.AlignDistil(1.0, extrapolation=0.5)),
+        optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2))),
+        WORDS,
+        iterate.Batches(encoded, pad, batch_size=4, seed=0),
+        None,
+        SAMPLING,
+        group_size=2,
+        fixed={role: reference.Fixed(*other, WORDS) for role, other in others.items()},
+        judge=judging.Judge(head, (scores,), words, ensemble.mean, reading=reading),
+    )
+    try:
+        online.run_online(parts, run.Plan(folder, steps), params)
+    except ValueError as error:
+        HEARD.append(str(error))
+
+
 def begins_with_a(one):
     return float(one.completion.startswith("a"))
 
@@ -278,7 +342,7 @@ def adapted_grpo(folder, steps):
 
 
 TASKS = {one.__name__: one for one in (sft, dpo, grpo, adapted_dpo, adapted_grpo)}
-TASKS |= {one.__name__: one for one in (small_sft, small_dpo, small_grpo, selects)}
+TASKS |= {one.__name__: one for one in (small_sft, small_dpo, small_grpo, selects, taught)}
 TASKS |= {one.__name__: one for one in (unscored, evaluated, refused)}
 TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed)}
 

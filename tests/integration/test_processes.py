@@ -121,6 +121,23 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     assert max(line["stale_rows"] for line in lines) > 0
 
 
+@pytest.mark.slow
+def test_teachers_elsewhere_and_a_judge_that_rereads_say_the_same_to_two_processes(tmp_path):
+    """Four have one device each, and one of the teachers lies on every other device."""
+    runs = {count: Together(count, tmp_path / str(count), "taught", 3) for count in (1, 2, 4)}
+    heard = [[process["heard"] for process in one.told()] for one in runs.values()]
+    assert heard[:2] == [[[]], [[], []]]
+    assert_near(tmp_path / "2" / "taught", tmp_path / "1" / "taught")
+    line = numbers(tmp_path / "1" / "taught")[0]
+    assert line["teacher_kl"] > 0.1
+    assert line["reward_std"] > 0.01
+    for (sentence,) in heard[2]:
+        assert (
+            "'reverse_dpo' lies on devices of the processes [0, 2] and the policy's on those of [0, 1, 2, 3]"
+            in sentence
+        )
+
+
 STEPS = {"sft": 5, "dpo": 5, "grpo": 5, "adapted_dpo": 5, "adapted_grpo": 3}
 FIELDS = 4
 """Completions that each process scores first of all, to see whether its rewards find what they read."""

@@ -17,13 +17,15 @@ from jaxtyping import Array, Float, PyTree
 from posttrain_jax import comparison, types
 from posttrain_jax.recipes.distillation import align_distil, gkd, live_top_k, sink_kd, top_k
 
+Distilling = gkd.GKD | align_distil.AlignDistil | live_top_k.LiveTopK | sink_kd.SinKD | top_k.TopK
+
 
 @dataclasses.dataclass(frozen=True)
 class OnPolicy:
     """A distillation recipe whose completions the student samples."""
 
-    recipe: gkd.GKD | align_distil.AlignDistil | live_top_k.LiveTopK | sink_kd.SinKD = gkd.GKD()
-    """What compares the student with fixed models."""
+    recipe: Distilling = gkd.GKD()
+    """What compares the student with fixed models; `TopK`, whose teacher has run before, is refused."""
 
     def __post_init__(self):
         if isinstance(self.recipe, top_k.TopK):
