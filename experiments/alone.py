@@ -7,10 +7,13 @@ import optax
 
 from posttrain_jax import GKD, OnPolicy
 from posttrain_jax.data import encode, iterate, prompts
+from posttrain_jax.losses import adaptive, generator
 from posttrain_jax.models import pretrained
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import online, reference
+
+Divergence = generator.ForwardKL | generator.ReverseKL | generator.GeneralizedJS | adaptive.AKL
 
 
 def parts(
@@ -21,6 +24,8 @@ def parts(
     fixed: Mapping[str, reference.Fixed],
 ) -> online.Online:
     """`recipe` on own completions; `c` says sizes and data, as `distill.Config` does."""
+    if c.stored_entries:
+        raise SystemExit("a stored teacher has not seen the student's own completions: leave one of the two out.")
     words = start.tokenizer
     rows, _ = prompts.encode(c.source.read(), c.read.prompt, words, encode.Limits(c.max_prompt, c.max_completion))
     pad = prompts.Pad([c.max_prompt], words.pad_id)

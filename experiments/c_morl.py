@@ -15,7 +15,8 @@ import front_chart
 import jax
 import jax.numpy as jnp
 import numpy as np
-import objective_task
+import objective_training
+import objectives
 import tyro
 
 from posttrain_jax import RLOO
@@ -44,11 +45,11 @@ class Config:
 def main(c: Config) -> None:
     """Both stages, the picture, the table."""
     keys = iter(jax.random.split(jax.random.key(c.seed), 1 + c.weights + 2 * c.rounds * c.picked))
-    rewards, recipe = objective_task.rewards_of(next(keys), c.prompts, c.responses), RLOO(c.kl_coef)
-    measure = functools.partial(objective_task.means, rewards=rewards)
+    rewards, recipe = objectives.rewards_of(next(keys), c.prompts, c.responses), RLOO(c.kl_coef)
+    measure = functools.partial(objectives.means, rewards=rewards)
     even = jnp.zeros((c.prompts, c.responses))
     shares = [jnp.array([w, 1 - w]) for w in np.linspace(0, 1, c.weights, dtype=np.float32)]
-    learn = functools.partial(objective_task.train, rewards=rewards, steps=c.steps)
+    learn = functools.partial(objective_training.train, rewards=rewards, steps=c.steps)
     policies = [learn(recipe, share, even, key=next(keys)) for share in shares]
     stages = [jnp.stack([measure(one) for one in policies])]
     for _ in range(c.rounds):
@@ -62,7 +63,7 @@ def main(c: Config) -> None:
                 policies.append(learn(more, jnp.ones(2), policies[number], key=next(keys)))
         stages.append(jnp.stack([measure(one) for one in policies]))
     c.folder.mkdir(parents=True, exist_ok=True)
-    fronts = [objective_task.true_front(rewards, coef) for coef in (0.0, c.kl_coef)]
+    fronts = [objectives.true_front(rewards, coef) for coef in (0.0, c.kl_coef)]
     front_chart.draw(stages, fronts).savefig(c.folder / "c_morl.png", dpi=110)
     (c.folder / "c_morl.md").write_text(front_chart.table(stages, fronts), encoding="utf-8")
     print(front_chart.table(stages, fronts), end="")

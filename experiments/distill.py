@@ -24,7 +24,7 @@ import tyro
 
 from posttrain_jax import GKD, TopK
 from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, source
-from posttrain_jax.losses import adaptive, generator, tail
+from posttrain_jax.losses import generator, tail
 from posttrain_jax.models import pretrained
 from posttrain_jax.train import display, offline, online, optimizer, plot, reference, run, teacher
 
@@ -46,9 +46,7 @@ class Config:
     """Longest completion in tokens; longer ones keep their beginning."""
     learning_rate: float
     """Reached after 10 updates, then constant."""
-    divergence: generator.ForwardKL | generator.ReverseKL | generator.GeneralizedJS | adaptive.AKL = (
-        generator.ForwardKL()
-    )
+    divergence: alone.Divergence = generator.ForwardKL()
     """Of the student from the teacher."""
     own_completions: int = 0
     """Completions of each prompt that the student samples; 0 learns from the data's."""
@@ -62,8 +60,6 @@ class Config:
 
 def main(c: Config) -> None:
     """Train, draw the curves, export."""
-    if c.own_completions and c.stored_entries:
-        raise SystemExit("a stored teacher has not seen the student's own completions: leave one of the two out.")
     start, other = c.start.load(), c.teacher.load()
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(c.learning_rate, warmup_steps=10)))
     told, words, recipe = [display.Display(c.plan.steps)], start.tokenizer, GKD(c.divergence)

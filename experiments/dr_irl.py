@@ -11,6 +11,7 @@ With one reward model for both kinds it cannot be. Source: Cheng et al. 2025 (ar
 import dataclasses
 import pathlib
 
+import demonstrated_task
 import jax
 import numpy as np
 import shadow_reward
@@ -38,13 +39,16 @@ class Config:
 def ends(c: Config, key: jax.Array) -> dict[str, jax.Array]:
     """Policies by how they came to be."""
     keys = jax.random.split(key)
-    given, plain = shadow_reward.task(keys[0], c.prompts, c.responses, c.demonstrations, c.beta), RLOO(c.beta)
+    given, plain = demonstrated_task.task(keys[0], c.prompts, c.responses, c.demonstrations, c.beta), RLOO(c.beta)
     learn = {
         "one reward model, RLOO": (plain, True),
         "one for each kind, RLOO": (plain, False),
         "one for each kind, DRIRL": (DRIRL(width=0.25, recipe=plain), False),
     }
-    found = {"even (the reference)": shadow_reward.even(given.features), "fine-tuning": shadow_reward.copied(given)}
+    found = {
+        "even (the reference)": demonstrated_task.even(given.features),
+        "fine-tuning": demonstrated_task.copied(given),
+    }
     for name, (recipe, shared) in learn.items():
         found[name] = shadow_reward.alternate(given, recipe, keys[1], shared=shared, steps=c.steps)
     return {name: tilting.divergence(given.expert, one).mean() for name, one in found.items()}

@@ -1,61 +1,21 @@
-"""Demonstrations of responses that can be listed, and the alternation of DR-IRL on them: what `dr_irl` trains.
-
-Every prompt is of one of two kinds, and the expert wants something else of each: its policy is the even one tilted by a
-reward that is linear in features of the response. It is never told, only demonstrated.
-"""
+"""The alternation of DR-IRL: rewards of demonstrations against own responses, and a policy that learns from them."""
 
 import functools
 
+import demonstrated_task
 import enumerable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from posttrain_jax import RLOO, pytree, types
-from posttrain_jax.losses import tilting
+from posttrain_jax import RLOO, types
 from posttrain_jax.recipes.policy import dr_irl
-
-WIDTH = 4
-"""Of the features."""
-
-
-@pytree.struct
-class Task:
-    """X prompts, Y responses, D demonstrations of each prompt."""
-
-    features: Float[Array, "X Y F"]
-    kinds: Int[Array, "X"]
-    expert: Float[Array, "X Y"]
-    """Its log-probabilities."""
-    demonstrations: Int[Array, "X D"]
-
-
-def task(key: Key[Array, ""], prompts: int, responses: int, count: int, beta: float) -> Task:
-    """The expert's reward has features of length 1 and weights of length 1, other ones for each kind."""
-    keys = jax.random.split(key, 3)
-    unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
-    features = unit(jax.random.normal(keys[0], (prompts, responses, WIDTH)))
-    kinds, wanted = jnp.arange(prompts) % 2, unit(jax.random.normal(keys[1], (2, WIDTH)))
-    expert = tilting.tilted(even(features), jnp.einsum("xyf,xf->xy", features, wanted[kinds]), beta)
-    drawn = jax.random.categorical(keys[2], expert[:, None], shape=(prompts, count))
-    return Task(features, kinds, expert, drawn)
-
-
-def even(features: Float[Array, "X Y F"]) -> Float[Array, "X Y"]:
-    """Log-probabilities of the reference."""
-    return jnp.full(features.shape[:2], -jnp.log(features.shape[1]))
-
-
-def copied(given: Task) -> Float[Array, "X Y"]:
-    """Log-probabilities of the demonstrations as often as they came, one more of each response: fine-tuning's."""
-    counts = jnp.sum(jax.nn.one_hot(given.demonstrations, given.features.shape[1]), axis=1) + 1
-    return jnp.log(counts / jnp.sum(counts, axis=1, keepdims=True))
 
 
 @functools.partial(jax.jit, static_argnames=("recipe", "shared", "steps", "group"))
 def alternate(
-    given: Task,
+    given: demonstrated_task.Task,
     recipe: RLOO | dr_irl.DRIRL,
     key: Key[Array, ""],
     *,
@@ -69,7 +29,7 @@ def alternate(
     that reward, all prompts at once. `shared`: one reward model serves both kinds.
     """
     kinds = jnp.zeros_like(given.kinds) if shared else given.kinds
-    falling, start = optax.linear_schedule(0.03, 0.0, steps), even(given.features)
+    falling, start = optax.linear_schedule(0.03, 0.0, steps), demonstrated_task.even(given.features)
     reward_adam, adam = optax.adam(falling), optax.adam(falling)
 
     def of(weights: Array, chosen: Array) -> Array:
@@ -105,6 +65,6 @@ def alternate(
         change, moments = adam.update(jax.grad(loss)(logits, drawn, jax.lax.stop_gradient(weights), key), moments)
         return (optax.apply_updates(logits, change), weights, moments, reward_moments), None
 
-    nothing = jnp.zeros((2, WIDTH))
+    nothing = jnp.zeros((2, demonstrated_task.WIDTH))
     carry = start, nothing, adam.init(start), reward_adam.init(nothing)
     return jax.nn.log_softmax(jax.lax.scan(step, carry, jax.random.split(key, steps))[0][0])

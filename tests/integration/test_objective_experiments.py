@@ -14,7 +14,16 @@ from posttrain_jax.losses import tilting
 from posttrain_jax.recipes.policy import dr_irl, rloo
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
-MODULES = ("c_morl", "dr_irl", "enumerable", "front_chart", "objective_task", "shadow_reward", "spoil_steps")
+MODULES = (
+    "c_morl",
+    "demonstrated_task",
+    "dr_irl",
+    "enumerable",
+    "front_chart",
+    "objective_task",
+    "shadow_reward",
+    "spoil_steps",
+)
 
 
 @pytest.fixture
@@ -30,9 +39,9 @@ def found(monkeypatch):
 def test_the_true_front_by_hand(found):
     """Of (1, 0), (0, 1), (.8, .8) and (.5, .5) in one prompt: straight between the first three; the last is beaten."""
     rewards = jnp.array([[[1.0, 0.0], [0.0, 1.0], [0.8, 0.8], [0.5, 0.5]]])
-    points = np.asarray(found("objective_task").true_front(rewards, 0.0))
+    points = np.asarray(found("objectives").true_front(rewards, 0.0))
     np.testing.assert_allclose(points[:, 1], np.interp(points[:, 0], [0, 0.8, 1], [1, 0.8, 0]), atol=2e-3)
-    held = np.asarray(found("objective_task").true_front(rewards, 0.1))
+    held = np.asarray(found("objectives").true_front(rewards, 0.1))
     assert (held[:, 1] < np.interp(held[:, 0], points[:, 0], points[:, 1])).all()
 
 
@@ -49,10 +58,12 @@ def test_c_morl_comes_near_the_true_front(found, tmp_path):
 
 def ends(shadow, *, shared):
     """Divergence of the expert from where the alternation starts, and from where it ends."""
-    given = shadow.task(jax.random.key(0), 16, 4, 48, 0.3)
+    given = shadow.demonstrated_task.task(jax.random.key(0), 16, 4, 48, 0.3)
     sizes = {"shared": shared, "steps": 600, "group": 16}
     end = shadow.alternate(given, dr_irl.DRIRL(width=0.25, recipe=rloo.RLOO(0.3)), jax.random.key(1), **sizes)
-    return [float(tilting.divergence(given.expert, x).mean()) for x in (shadow.even(given.features), end)]
+    return [
+        float(tilting.divergence(given.expert, x).mean()) for x in (shadow.demonstrated_task.even(given.features), end)
+    ]
 
 
 def test_the_alternation_finds_the_expert(found):
