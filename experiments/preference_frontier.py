@@ -41,9 +41,9 @@ def curves(setting: preference_setting.Setting, config: Config) -> np.ndarray:
         keys = jax.random.split(key, 3)
         given = enumerable.problem(keys[0], config.prompts, config.responses)
         data = enumerable.rankings(given, keys[1], config.pairs, noise, setting.size)
-        rate, rows, steps, ref = config.learning_rate, config.rows, config.steps, given.ref_log_probs
+        rate, rows, steps = config.learning_rate, config.rows, config.steps
         policy = jax.nn.log_softmax(
-            preference_training.train(setting, ref, data, keys[2], steps=steps, rows=rows, rate=rate)
+            preference_training.train(setting, given, data, keys[2], steps=steps, rows=rows, rate=rate)
         )
         kl = tilting.divergence(policy, given.ref_log_probs).mean(-1)
         most = tilting.frontier(given.ref_log_probs, given.rewards, jnp.logspace(2, -2, 200))

@@ -112,8 +112,8 @@ class Tally:
     """Applies limits to row after row, and counts."""
 
     def __init__(self, limits: Limits, tokenizer: Tokenizer):
-        self._limits = limits
-        self._tokenizer = tokenizer
+        self.limits = limits
+        self.tokenizer = tokenizer
         self._counts: collections.Counter[str] = collections.Counter()
 
     def fit(
@@ -134,24 +134,34 @@ class Tally:
         numbers = {name: np.asarray(x, np.float32) for name, x in (columns or {}).items()}
         return TokenRow(np.asarray(kept, np.int32), arrays, index, numbers)
 
+    def keep(self, row: TokenRow) -> TokenRow | None:
+        """A row that was made elsewhere, whole; None, and left out, where it exceeds the limits.
+
+        What begins a completion without being learned (`given`) counts towards its length.
+        """
+        longest = max(map(len, row.completions), default=0)
+        fits = len(row.prompt) <= self.limits.prompt and longest <= self.limits.completion
+        self._counts["rows" if fits else "left_out"] += 1
+        return row if fits else None
+
     def _fit_prompt(self, ids: Ids) -> Ids | None:
         if not ids:
             raise ValueError("the prompt is empty, so there is no position to predict a completion from.")
-        bos = self._tokenizer.bos_id
+        bos = self.tokenizer.bos_id
         if bos is not None and ids[:2] == [bos, bos]:
             raise ValueError(f"the prompt begins with two BOS tokens (id {bos}): leave BOS to the tokenizer.")
-        limit = self._limits.prompt
+        limit = self.limits.prompt
         if len(ids) <= limit:
             return ids
         head = ids[:1] if ids[0] == bos else []
-        kept = self._limits.long_prompt(ids[len(head) :], limit - len(head))
+        kept = self.limits.long_prompt(ids[len(head) :], limit - len(head))
         return None if kept is None else head + kept
 
     def _fit_completion(self, ids: Ids) -> Ids | None:
         if not ids:
             raise ValueError("the completion has no token to learn from.")
-        limit = self._limits.completion
-        return ids if len(ids) <= limit else self._limits.long_completion(ids, limit)
+        limit = self.limits.completion
+        return ids if len(ids) <= limit else self.limits.long_completion(ids, limit)
 
     def collect(
         self, rows: exchange.Readable, make: Callable[[int], Encoded | None], *, max_bad_fraction: float
@@ -177,7 +187,7 @@ class Tally:
         _refuse_bad({index: told for _, bad, _ in parts for index, told in bad.items()}, allowed, max_bad_fraction)
         made = {index: row for made, _, _ in parts for index, row in made.items()}
         if not made:
-            raise ValueError(f"none of the {len(rows)} rows is within the limits {self._limits}; raise them.")
+            raise ValueError(f"none of the {len(rows)} rows is within the limits {self.limits}; raise them.")
         counts = sum((counts for _, _, counts in parts), collections.Counter(bad=sum(len(bad) for _, bad, _ in parts)))
         report = EncodeReport(**{field.name: counts[field.name] for field in dataclasses.fields(EncodeReport)})
         return [made[index] for index in sorted(made)], report

@@ -111,6 +111,44 @@ def give(rows: Sequence[PromptRow], completions: Sequence[Sequence[encoding.Ids]
     return attach(rows, GIVEN, values)
 
 
+def telling(
+    read: Callable[[source.Row], fields.Prompt | fields.Preference], answers: Sequence[str] = ()
+) -> Callable[[Mapping[str, Any]], tuple[fields.Prompt, list[str]]]:
+    """From a row to its prompt, and to those of a pair's answers that are named: chosen, rejected."""
+
+    def told(row: Mapping[str, Any]) -> tuple[fields.Prompt, list[str]]:
+        found = read(dict(row))
+        if isinstance(found, fields.Preference):
+            return found.prompt, [vars(found)[name] for name in answers]
+        if answers:
+            raise ValueError(f"{', '.join(answers)}: the rows are read as prompts alone, which have no answers.")
+        return found, []
+
+    return told
+
+
+def give_texts(
+    rows: Sequence[PromptRow],
+    read: Callable[[Mapping[str, Any]], tuple[fields.Prompt, Sequence[str]]],
+    tokenizer: encoding.Tokenizer,
+    *,
+    width: int,
+) -> list[PromptRow]:
+    """As `give`, of texts; longer ones keep their beginning.
+
+    Args:
+        rows: encoded.
+        read: from an example to its prompt and to the texts that are given, as many for each; with none, nothing is.
+        tokenizer: of the model.
+        width: the most tokens of a completion, as in sampling.
+    """
+    found = [read(row.example) for row in rows]
+    if not any(texts for _, texts in found):
+        return list(rows)
+    answers = [encoding.group(tokenizer, prompt, texts)[1] for prompt, texts in found]
+    return give(rows, [[encoding.keep_start(ids, width) for ids in own] for own in answers], width=width)
+
+
 @dataclasses.dataclass(frozen=True)
 class Pad:
     """Collates prompt rows: the smallest of `lengths` that holds every prompt of the global batch."""

@@ -27,6 +27,11 @@ MASKS = "masks"
 """Their entry beside the policy's parameters, trained whole beside adapters."""
 
 
+def without(params: PyTree) -> PyTree:
+    """The parameters of the policy alone."""
+    return {name: x for name, x in params.items() if name != MASKS}
+
+
 @dataclasses.dataclass(frozen=True)
 class Masked:
     """A policy and one mask for rewards and divergences, or one for each.
@@ -103,7 +108,7 @@ class Masked:
 
     def policy(self, params: PyTree) -> PyTree:
         """The parameters of the policy alone."""
-        return {name: x for name, x in params.items() if name != MASKS}
+        return without(params)
 
     def token_stats(
         self,
@@ -133,6 +138,16 @@ class Masked:
     def states(self, params: PyTree, groups: types.Groups, take: layer.Emit) -> tuple[Array, PyTree]:
         """The policy's."""
         return self.actor.states(self.policy(params), groups, take)
+
+
+def beside(
+    model: language_model.LanguageModel, params: PyTree, count: int
+) -> tuple[language_model.LanguageModel | Masked, PyTree]:
+    """The policy with so many masks beside it, or as it is with none."""
+    if count == 0:
+        return model, params
+    masked = Masked(model, count)
+    return masked, masked.from_language_model(params)
 
 
 def _masks(params: Mapping[str, Array], layers: Float[Array, "P G T L W"]) -> Float[Array, "P G T H"]:

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
 from posttrain_jax import types
-from posttrain_jax.models import scalar_model
+from posttrain_jax.losses import ensemble
+from posttrain_jax.models import classifier, pretrained, scalar_model
 from posttrain_jax.models import tokenizer as tokenizers
 from posttrain_jax.rewards import pool
 from posttrain_jax.rewards import sample as samples
@@ -60,6 +61,15 @@ class Judge:
             f", {name}={x}" for name in ("steps", "compare", "reading") if (x := vars(self)[name]) is not None
         )
         return f"Judge({told}, reduce={self.reduce}, weight={self.weight})"
+
+
+def load(folder: str, like: pretrained.Pretrained, reading: rereading.Reading) -> Judge:
+    """The reward model of a Hugging Face folder or hub name, on the devices of the policy `like`, whose text it reads.
+
+    Several numbers of a wide head are averaged.
+    """
+    found = classifier.load(folder, like.model.compute, like.model.mesh)
+    return Judge(found.model, (found.params,), found.tokenizer, ensemble.mean, reading=reading)
 
 
 AnyJudge = Judge | referee.Referee

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.models import lora, tokenizer
+from posttrain_jax.models import lora, pretrained, tokenizer
 from posttrain_jax.train import extragradient, update
 
 RESERVED = frozenset({"policy", "ref", extragradient.AHEAD})
@@ -55,6 +55,12 @@ class Fixed:
     params: PyTree
     tokenizer: tokenizer.Tokenizer
     """That the model was trained with: it must be the policy's."""
+
+
+def load(like: pretrained.Checkpoint, folders: Mapping[str, str]) -> dict[str, Fixed]:
+    """Fixed models by role, from Hugging Face folders or hub names, in the precision and on the devices of `like`."""
+    found = {role: dataclasses.replace(like, model=name, lora=None).load() for role, name in folders.items()}
+    return {role: Fixed(one.model, one.params, one.tokenizer) for role, one in found.items()}
 
 
 def make_score(

@@ -15,16 +15,18 @@ def rows(count=2):
 def test_columns_reach_the_batch_and_the_recipe():
     with_prompt = column.attach(rows(), "short_prompt", [column.prompt([5, 6], 4), column.prompt([8], 4)])
     numbers = [column.of_tokens([np.array([0.1, 0.2]), np.array([1.0, 2.0, 3.0])], 6)] * 2
-    both = column.attach(with_prompt, "guide_logps", numbers)
+    both = column.attach(with_prompt, "step_labels", numbers)
     host = batch.Pad([batch.Bucket(4, 4)], pad_id=0, group_size=2)(both, slice(0, 3))
     groups = host.to_device(jnp.asarray)
     columns = {name: jnp.asarray(value) for name, value in host.columns.items()}
     short = reading.with_prompts(LongPO(), columns, "short_prompt", groups)
     np.testing.assert_array_equal(short.prompts[:2], [[5, 6, 0, 0], [8, 0, 0, 0]])
     np.testing.assert_array_equal(short.prompt_lengths[:2], [2, 1])
-    guide = reading.per_token(LongPO(), columns, "guide_logps", groups)
-    np.testing.assert_allclose(guide[1], [[0.1, 0.2, 0, 0], [1, 2, 3, 0]])
-    np.testing.assert_array_equal(guide[2], 0)
+    told = reading.per_token(LongPO(), columns, "step_labels", groups)
+    np.testing.assert_allclose(told[1], [[0.1, 0.2, 0, 0], [1, 2, 3, 0]])
+    np.testing.assert_array_equal(told[2], 0)
+    with pytest.raises(ValueError, match="a number for every token in 'step_labels'"):
+        reading.per_token(LongPO(), {"step_labels": told[:, :, :1]}, "step_labels", groups)
 
 
 def test_prompts_come_back():

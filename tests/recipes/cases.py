@@ -108,7 +108,7 @@ def looked_up(data):
         one, other = (jnp.take_along_axis(x, picked.places, 1).ravel() for x in tokens)
         return jnp.abs(one[:, None] - other[None]), jnp.zeros((len(picked.places), one.size, 1))
 
-    fixed = {"teacher": lambda *_: data.ref, "dpo": other, "reverse_dpo": other}
+    fixed = {"teacher": lambda *_: data.ref, "dpo": other, "reverse_dpo": other, "guide": lambda *_: data.old}
     influences = lambda *_: data.old.logps + data.old.entropy  # noqa: E731
     entries = (
         jnp.stack([data.groups.completions] * 2, axis=-1),
@@ -214,7 +214,6 @@ def informed(recipe, data):
         "desirable": (rewards > 0).astype(jnp.float32),
         "grades": jnp.abs(rewards),
         "winners": rewards,
-        "guide_logps": data.old.logps,
         "labels": jnp.stack([data.rewards, jnp.sin(3 * data.rewards), -data.rewards], axis=-1),
         "step_labels": jnp.where(data.old.entropy > 1, jnp.exp(jnp.minimum(data.old.logps, 0)), jnp.nan),
         "teacher_ids": jnp.stack([data.groups.completions] * 2, axis=-1).astype(jnp.float32),

@@ -3,9 +3,9 @@
     L = -log sigmoid(beta sum_t max(1 + alpha r_t^w, 0) d_t^w - beta sum_t max(1 - alpha r_t^l, 0) d_t^l)
     d_t = log pi(y_t)/pi_ref(y_t),   r_t = beta log pi_guide(y_t)/pi_ref(y_t)
 
-The guide is a model trained before by DPO or SimPO; training starts from the reference, not from it. Tokens it likes
-weigh more in chosen completions and less in rejected ones. Its log-probabilities are the column `guide_logps`. A guide
-that is the reference, or alpha = 0, gives DPO.
+The guide is a model trained before by DPO or SimPO, `fixed={"guide": ...}` in the loop; training starts from the
+reference, not from it. Tokens it likes weigh more in chosen completions and less in rejected ones. A guide that is the
+reference, or alpha = 0, gives DPO.
 
 Differs from the paper: weights are held at 0, which its theory asks for, where the authors' code lets them be negative.
 """
@@ -19,7 +19,8 @@ from jaxtyping import Array, Float
 
 from posttrain_jax import masked, types
 from posttrain_jax.losses import link
-from posttrain_jax.recipes.preference import column, foreseen, pair, setting
+from posttrain_jax.recipes import asked
+from posttrain_jax.recipes.preference import foreseen, pair, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +48,9 @@ class TGDPO:
     def credit(
         self, groups: types.Groups, columns: Mapping[str, Array], lookup: types.Lookup, memory: tuple[()]
     ) -> tuple[types.PreferenceBatch, tuple[()]]:
-        """Every pair counts alike; weights of tokens from the column `guide_logps`, in nats."""
+        """Every pair counts alike; weights of tokens from what the guide says of them."""
         batch = pair.credit(self, groups, lookup.ref(groups).logps)
-        guide_logps = column.per_token(self, columns, "guide_logps", groups)
+        guide_logps = asked.model(self, lookup, "guide")(groups).logps
         return dataclasses.replace(batch, extra={"weights": self.weights(guide_logps, batch)}), memory
 
     def weights(self, guide_logps: Float[Array, "P K T"], batch: types.PreferenceBatch) -> Float[Array, "P K T"]:

@@ -37,19 +37,20 @@ def stats(logps):
     return types.TokenStats(logps=logps, entropy=jnp.zeros_like(logps))
 
 
-def lookup(policy, ref):
-    """A policy and a reference that say these log-probabilities of whatever is asked."""
-    return types.Lookup(lambda *_: stats(policy), lambda *_: stats(ref), jax.random.key(0))
+def lookup(policy, ref, **fixed):
+    """Models that say these log-probabilities of whatever is asked: a policy, a reference and others by role."""
+    others = {role: lambda *_, said=said: stats(said) for role, said in fixed.items()}
+    return types.Lookup(lambda *_: stats(policy), lambda *_: stats(ref), jax.random.key(0), others)
 
 
 POLICY = stats(spread(-10, -14))
 REF = spread(-11, -13)
 
 
-def credit(recipe, given, policy, ref, columns=None):
+def credit(recipe, given, policy, ref, columns=None, **fixed):
     """The batch of a recipe of either kind, with nothing remembered."""
     if isinstance(recipe, types.InformedOffline):
-        return recipe.credit(given, columns or {}, lookup(policy, ref), recipe.init_memory())[0]
+        return recipe.credit(given, columns or {}, lookup(policy, ref, **fixed), recipe.init_memory())[0]
     return recipe.credit(given, ref)
 
 

@@ -6,13 +6,17 @@ from canonical_pair import GROUPS, POLICY, REF, stats
 from posttrain_jax import types
 
 
-def lookup(ref=REF, policy=POLICY, by_prompt=None):
-    """A `Lookup` of given log-probabilities; `by_prompt` holds the reference's by the first id of another prompt."""
+def lookup(ref=REF, policy=POLICY, by_prompt=None, **fixed):
+    """A `Lookup` of given log-probabilities; `by_prompt` holds the reference's by the first id of another prompt.
+
+    `fixed` are those of other models, by role.
+    """
 
     def answer(groups, kept_ids=None):
         return stats((by_prompt or {}).get(int(groups.prompts[0, 0]), ref))
 
-    return types.Lookup(policy=lambda groups, kept_ids=None: policy, ref=answer, key=jax.random.key(0))
+    others = {role: lambda *_, said=said: stats(said) for role, said in fixed.items()}
+    return types.Lookup(lambda groups, kept_ids=None: policy, answer, jax.random.key(0), others)
 
 
 def credit(recipe, columns, groups=GROUPS, **given):

@@ -62,10 +62,10 @@ def look(role):
 LOGPS = {role: ask(LOGITS[role], None).logps for role in LOGITS}
 DPO_AND_REVERSE = {"dpo": "guide", "reverse_dpo": "reverse"}
 LOGITS |= {name: LOGITS[role] for name, role in DPO_AND_REVERSE.items()}
-LOOKUP = types.Lookup(look("policy"), look("ref"), jax.random.key(0), {name: look(name) for name in DPO_AND_REVERSE})
+FIXED = {name: look(name) for name in (*DPO_AND_REVERSE, "guide")}
+LOOKUP = types.Lookup(look("policy"), look("ref"), jax.random.key(0), FIXED)
 COLUMNS = {
     "differing": (PHRASES > 0).astype(jnp.float32),
-    "guide_logps": LOGPS["guide"],
     "grades": jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0]]),
     "scores": jnp.stack([jnp.log(CHANCES), jnp.log(1 - CHANCES)], axis=1),
 }

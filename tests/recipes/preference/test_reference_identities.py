@@ -57,7 +57,6 @@ COLUMNS = {
     "differing": RANDOM_MASK.astype(jnp.float32),
     "win_rates": jnp.array([[0.9, 0.2], [0.6, 0.5], [0.7, 0.3]]),
     "short_prompt": jnp.zeros((3, 1)),
-    "guide_logps": RANDOM_REF - 0.5 * KL,
 }
 
 ODD = [
@@ -135,8 +134,8 @@ AT_REFERENCE = [
 ]
 
 
-def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL, columns=COLUMNS, masks=None):
-    batch = credit(recipe, groups(mask), policy, ref, columns)
+def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL, columns=COLUMNS, masks=None, guide=RANDOM_REF - 0.5 * KL):
+    batch = credit(recipe, groups(mask), policy, ref, columns, guide=guide)
     return differentiate(recipe, batch, policy, kl, masks)
 
 
@@ -191,8 +190,8 @@ def test_a_shift_changes_nothing_of_guided_tokens():
     """With a guide that is shifted too."""
 
     def at(more):
-        columns = {"guide_logps": RANDOM_REF - 0.5 * KL + more}
-        return run(TGDPO(), RANDOM_LOGPS + more, RANDOM_REF + more, columns=columns)
+        guide = RANDOM_REF - 0.5 * KL + more
+        return run(TGDPO(), RANDOM_LOGPS + more, RANDOM_REF + more, guide=guide)
 
     check_same(at(shift()), at(0 * shift()))
 
