@@ -18,6 +18,7 @@ import tyro
 
 from posttrain_jax import OnlinePreference
 from posttrain_jax.data import encode, fields, iterate, prompts, reading, source
+from posttrain_jax.losses import ensemble
 from posttrain_jax.models import pretrained
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import display, judging, online, optimizer, plot, reference, rereading, run
@@ -66,7 +67,7 @@ def main(c: Config) -> None:
     rows = prompts.give_texts(rows, told, words, width=c.max_completion)
     pad = prompts.Pad([c.max_prompt], words.pad_id)
     data = iterate.Batches(rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed)
-    judge = c.judge and judging.load(c.judge, start, rereading.Reading(prompt_of, limits))
+    judge = c.judge and judging.load(c.judge, start, ensemble.mean, rereading.Reading(prompt_of, limits))
     sampling = sample.Sampling(c.max_completion, words.stop_ids)
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(c.learning_rate, warmup_steps=10)))
     others = {"judge": judge, "fixed": reference.load(c.start, c.fixed), "refuse_equal_rewards": bool(c.judge)}

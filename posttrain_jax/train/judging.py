@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
 from posttrain_jax import types
-from posttrain_jax.losses import ensemble
 from posttrain_jax.models import classifier, pretrained, scalar_model
 from posttrain_jax.models import tokenizer as tokenizers
 from posttrain_jax.rewards import pool
@@ -63,13 +62,18 @@ class Judge:
         return f"Judge({told}, reduce={self.reduce}, weight={self.weight})"
 
 
-def load(folder: str, like: pretrained.Pretrained, reading: rereading.Reading) -> Judge:
+def load(
+    folder: str,
+    like: pretrained.Pretrained,
+    reduce: Callable[[Float[Array, "P G k"]], Float[Array, "P G"]],
+    reading: rereading.Reading,
+) -> Judge:
     """The reward model of a Hugging Face folder or hub name, on the devices of the policy `like`, whose text it reads.
 
-    Several numbers of a wide head are averaged.
+    Its numbers are reduced as in `Judge`.
     """
     found = classifier.load(folder, like.model.compute, like.model.mesh)
-    return Judge(found.model, (found.params,), found.tokenizer, ensemble.mean, reading=reading)
+    return Judge(found.model, (found.params,), found.tokenizer, reduce, reading=reading)
 
 
 AnyJudge = Judge | referee.Referee

@@ -13,7 +13,7 @@ import pytest
 import tyro
 
 import posttrain_jax as pt
-from posttrain_jax.losses import ensemble, pairing
+from posttrain_jax.losses import pairing
 from posttrain_jax.models import pretrained, scalar_model, vocabulary
 from posttrain_jax.train import judging, metrics, plot
 
@@ -65,10 +65,10 @@ def saved(monkeypatch):
         longer = dataclasses.replace(found, config=dataclasses.replace(found.config, max_position=512))
         return pretrained.Pretrained(longer, longer.init(jax.random.key(len(self.model))), WORDS)
 
-    def judge(folder, like, reading):
+    def judge(folder, like, reduce, reading):
         narrow = dataclasses.replace(like.model.config, hidden_size=8)  # as wide as a bigram's states are
         head = scalar_model.ScalarModel(dataclasses.replace(like.model, config=narrow))
-        return judging.Judge(head, (head.init(jax.random.key(0), spread=1.0),), WORDS, ensemble.mean, reading=reading)
+        return judging.Judge(head, (head.init(jax.random.key(0), spread=1.0),), WORDS, reduce, reading=reading)
 
     monkeypatch.setattr(pretrained.Checkpoint, "load", load)
     monkeypatch.setattr(pretrained.Pretrained, "save", lambda self, folder, trained: exported.append(trained))
