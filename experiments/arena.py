@@ -1,4 +1,4 @@
-"""Training of `policy_arena`: steps of any recipe that `run_online` takes, for all learning rates and seeds at once."""
+"""Steps of `policy_arena`: of any recipe that `run_online` takes."""
 
 import dataclasses
 import functools
@@ -34,16 +34,34 @@ def spreads(params, groups, spread):
     return focus.over_vocabulary(spread, digit_policy.log_probs(params, groups)[0], groups.completion_mask)
 
 
-def step(entry: arena_rollout.Entry, adam: optax.GradientTransformation, sizes: tuple[int, int], start, state, key):
+def compared(params, known, groups, kept_ids=None, comparisons=None):
+    """What a model says of completions, and its exact divergences from others."""
+    said, mask = digit_policy.log_probs(params, groups)[0], groups.completion_mask
+
+    def from_others(one):
+        logits = [share * digit_policy.log_probs(known[name], groups)[0] for name, share in one.logits.items()]
+        return jnp.where(mask, one.divergence.terms(said, jax.nn.log_softmax(sum(logits))).sum(-1), 0)
+
+    found = {name: from_others(one) for name, one in (comparisons or {}).items()}
+    return dataclasses.replace(digit_policy.stats(params, groups), divergences=found)
+
+
+def step(entry: arena_rollout.Entry, adam: optax.GradientTransformation, sizes: tuple[int, int], known, state, key):
     """One rollout and the updates on it, as `run_online` does them."""
-    (params, moments, memory), keys = state, jax.random.split(key)
-    recipe, (found, columns, tokens) = entry.recipe, arena_rollout.collect(entry, sizes, params, keys[0])
-    ref = functools.partial(digit_policy.stats, start)
+    keys = jax.random.split(key)
+    found, columns, tokens = arena_rollout.collect(entry.recipe, sizes, state[0], keys[0])
+    return learn(entry, adam, known, state, found, columns, keys[1]), tokens
+
+
+def learn(entry: arena_rollout.Entry, adam: optax.GradientTransformation, known, state, found, columns, key):
+    """The updates on a rollout."""
+    (params, moments, memory), recipe = state, entry.recipe
+    others = {name: functools.partial(compared, one, known) for name, one in known.items()}
 
     def credited(params):
         policy = functools.partial(digit_policy.stats, params)
         asked = {"influences": functools.partial(influences, params), "spreads": functools.partial(spreads, params)}
-        lookup = types.Lookup(policy, ref, keys[1], fixed={"policy": policy, "ref": ref}, **asked)
+        lookup = types.Lookup(policy, others["ref"], key, fixed=others | {"policy": policy}, **asked)
         batch, after = nested.credit(recipe, found, columns["right"], columns, lookup, memory)
         return dataclasses.replace(batch, old_logps=found.sampler.logps if entry.updates > 1 else None), after
 
@@ -56,28 +74,4 @@ def step(entry: arena_rollout.Entry, adam: optax.GradientTransformation, sizes: 
 
     held, after = credited(params)
     (params, moments), _ = jax.lax.scan(update, (params, moments), length=entry.updates)
-    return (params, moments, after), tokens
-
-
-def train(entry: arena_rollout.Entry, start, keys, rates, sizes: tuple[int, int, int]):
-    """Parameters [rate, seed, ten steps] on the way, and the tokens drawn in these ten.
-
-    Args:
-        keys: of the seeds.
-        rates: of Adam.
-        sizes: steps, prompts of a step, completions of a prompt.
-    """
-    memory = nested.init_memory(entry.recipe)
-
-    def one(rate, key):
-        adam = optax.adam(rate)
-
-        def ten(state, keys):
-            state, tokens = jax.lax.scan(functools.partial(step, entry, adam, sizes[1:], start), state, keys)
-            return state, (state[0], tokens.sum())
-
-        keys = jax.random.split(key, (sizes[0] // 10, 10))
-        return jax.lax.scan(ten, (start, adam.init(start), memory), keys)[1]
-
-    both = jax.vmap(jax.vmap(one, (None, 0)), (0, None))
-    return jax.jit(both, compiler_options=QUICK)(jnp.asarray(rates), keys)
+    return params, moments, after

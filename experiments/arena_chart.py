@@ -35,7 +35,9 @@ class End(NamedTuple):
 
     def title(self) -> str:
         """Of the recipe."""
-        return arena_recipe.title(self.entry.recipe) + (", dynamic sampling" if self.entry.rounds > 1 else "")
+        entry = self.entry
+        chosen = "" if entry.selection is None else f", `{type(entry.selection).__name__}`"
+        return arena_recipe.title(entry.recipe) + chosen + (", critic before" if entry.critic else "")
 
 
 def draw(ends: Sequence[End], first: np.ndarray) -> figure.Figure:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from posttrain_jax import arrangement, types
-from posttrain_jax.losses import difficulty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +19,10 @@ class Entry:
     recipe: Any
     updates: int = 4
     """On each rollout; 1 of a recipe that learns only from what the policy has just sampled."""
-    rounds: int = 1
-    """How many times as many prompts are asked; groups whose rewards differ are taken first (dynamic sampling)."""
+    selection: Any = None
+    """What plans on the host which prompts are asked (`arena_selection`); None asks them in random order."""
+    critic: int = 0
+    """Rollouts before all others from which the critic alone learns (`ValuePretraining`)."""
 
 
 def rollout(params, numbers, size, arranged, key):
@@ -46,14 +47,10 @@ def rollout(params, numbers, size, arranged, key):
     ), columns
 
 
-def collect(entry: Entry, sizes: tuple[int, int], params, key):
+def collect(recipe: Any, sizes: tuple[int, int], params, key):
     """A rollout of training prompts, its rewards, and the tokens that were drawn for it."""
     keys, (rows, size) = jax.random.split(key), sizes
-    asked = jax.random.choice(keys[0], jnp.asarray(digit_task.TRAIN), (rows * entry.rounds,), False)
-    found, columns = rollout(params, asked, size, arrangement.of(entry.recipe), keys[1])
+    asked = jax.random.choice(keys[0], jnp.asarray(digit_task.TRAIN), (rows,), False)
+    found, columns = rollout(params, asked, size, arrangement.of(recipe), keys[1])
     assert found.given is not None
-    tokens = jnp.sum(jnp.where(found.given, 0, found.groups.completion_lengths))
-    if entry.rounds > 1:
-        first = jnp.argsort(~difficulty.Spread(0.0)(columns["right"], asked), stable=True)[:rows]
-        found, columns = jax.tree.map(lambda x: x[first], (found, columns))
-    return found, columns, tokens
+    return found, columns, jnp.sum(jnp.where(found.given, 0, found.groups.completion_lengths))

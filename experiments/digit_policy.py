@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from posttrain_jax import types
 
 WIDTH = 8
+CRITIC = ("worth", "places")
+"""The parameters that only the values need."""
 
 
 def init(key):

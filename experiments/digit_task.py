@@ -65,6 +65,8 @@ def judged(groups: types.Groups):
     ended = jnp.any(mask & (words == STOP), axis=-1)
     right = jnp.all(hits | ~mask, axis=-1) & ended
     columns = {"right": right, "tokens right": jnp.sum(hits, -1) / groups.completion_lengths, "ended": ended}
+    columns |= {"one word": groups.completion_lengths == 2, "wrong": ~right}
+    columns |= {"kind": jnp.zeros_like(right)}
     ids = jnp.where(mask, jnp.arange(LENGTH)[None, None], -1)
     earned = jnp.where(mask, hits.astype(jnp.float32), jnp.nan)
     steps = types.Segments(ids, earned, segment.prefix(words, ids, mask, LENGTH))

@@ -13,8 +13,11 @@ import pathlib
 
 import arena
 import arena_chart
+import arena_preference
 import arena_recipe
+import arena_selection
 import arena_start
+import arena_train
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,14 +48,15 @@ def main(config: Config) -> None:
     start = jax.jit(arena_start.pretrain, static_argnums=1, compiler_options=arena.QUICK)(
         jax.random.key(0), config.pretraining, config.noise
     )
+    dpo = jax.jit(arena_preference.prefer, static_argnums=2)(jax.random.key(2), start, 100)
     one = functools.partial(arena_start.measured, start)
     measure = jax.jit(jax.vmap(jax.vmap(jax.vmap(one, (0, None))), (0, None)), compiler_options=arena.QUICK)
     keys = jax.random.split(jax.random.key(1), config.seeds)
 
     def run(entry):
-        params, tokens = arena.train(
-            entry, start, keys, config.rates, (config.steps, config.prompts, config.group_size)
-        )
+        train = arena_train.train if entry.selection is None else arena_selection.train
+        sizes = (config.steps, config.prompts, config.group_size)
+        params, tokens = train(entry, {"ref": start, "dpo": dpo}, keys, config.rates, sizes)
         end = arena_chart.End(entry, config.rates, np.asarray(measure(params, keys)), np.asarray(tokens))
         print(f"{end.accuracy():.3f} {end.title()}", flush=True)
         return end
