@@ -28,7 +28,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts, source
 from posttrain_jax.losses import best_of_n, ensemble, tilting
 from posttrain_jax.models import classifier, pretrained
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import judging, rereading, rows, text
+from posttrain_jax.train import command, judging, rereading, rows, text
 
 FLAT = tyro.conf.arg(name="")
 
@@ -83,4 +83,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, Config)

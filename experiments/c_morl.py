@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import objective_training
 import objectives
-import tyro
 
 from posttrain_jax import RLOO
 from posttrain_jax.losses import front
 from posttrain_jax.recipes.policy import c_morl
+from posttrain_jax.train import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,4 +70,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -26,7 +26,7 @@ from posttrain_jax import GKD, TopK
 from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, source
 from posttrain_jax.losses import generator, tail
 from posttrain_jax.models import pretrained
-from posttrain_jax.train import display, offline, online, optimizer, plot, reference, run, teacher
+from posttrain_jax.train import command, display, offline, online, optimizer, plot, reference, run, teacher
 
 FLAT = tyro.conf.arg(name="")
 
@@ -84,4 +84,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, Config)

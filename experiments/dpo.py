@@ -22,7 +22,7 @@ import tyro
 from posttrain_jax import DPO
 from posttrain_jax.data import batch, encode, fields, iterate, reading, source
 from posttrain_jax.models import pretrained, token_mask
-from posttrain_jax.train import display, host, offline, optimizer, plot, reference, run
+from posttrain_jax.train import command, display, offline, optimizer, plot, reference, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -56,8 +56,6 @@ class Config:
     """Rows of an update, over all devices."""
     max_bad_fraction: float = 0.0
     """Share of the rows that may be unfit and is left out, counted; 0 stops at the first."""
-    hosts: host.Hosts = host.Hosts()
-    """Other processes of this run, where nothing else tells."""
 
 
 def main(c: Config) -> None:
@@ -78,6 +76,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    config = tyro.cli(Config)
-    config.hosts.join()
-    main(config)
+    command.run(main, Config)

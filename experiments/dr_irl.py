@@ -15,10 +15,10 @@ import demonstrated_task
 import jax
 import numpy as np
 import shadow_reward
-import tyro
 
 from posttrain_jax import DRIRL, RLOO
 from posttrain_jax.losses import tilting
+from posttrain_jax.train import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,4 +67,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

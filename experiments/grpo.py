@@ -20,7 +20,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts, source
 from posttrain_jax.models import pretrained
 from posttrain_jax.rewards import combine, extract, format, math_answer, pool
 from posttrain_jax.rollout import sample
-from posttrain_jax.train import display, host, online, optimizer, plot, run
+from posttrain_jax.train import command, display, online, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -52,8 +52,6 @@ class Config:
     """Divides the logits when sampling; scored at the same."""
     form_weight: float = 0.2
     """Weight of the form beside the answer's 1."""
-    hosts: host.Hosts = host.Hosts()
-    """Other processes of this run, where nothing else tells."""
 
 
 def main(c: Config) -> None:
@@ -76,6 +74,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    config = tyro.cli(Config)
-    config.hosts.join()
-    main(config)
+    command.run(main, Config)

@@ -14,6 +14,7 @@ import tyro
 
 from posttrain_jax.data import fields, source
 from posttrain_jax.models import config, huggingface, language_model, sharding, vocabulary
+from posttrain_jax.train import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,4 +49,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

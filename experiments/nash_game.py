@@ -13,11 +13,11 @@ import game_method
 import jax
 import numpy as np
 import two_players
-import tyro
 from game_method import Method
 
 import posttrain_jax as pt
 from posttrain_jax.losses import contest, game, pairing, pairwise
+from posttrain_jax.train import command
 
 BETA = 0.1
 SELF = (("policy", 1.0),)
@@ -73,4 +73,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -21,7 +21,7 @@ from posttrain_jax.data import encode, fields, iterate, prompts, reading, source
 from posttrain_jax.losses import ensemble
 from posttrain_jax.models import pretrained
 from posttrain_jax.rollout import sample
-from posttrain_jax.train import display, judging, online, optimizer, plot, reference, rereading, run
+from posttrain_jax.train import command, display, judging, online, optimizer, plot, reference, rereading, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -78,4 +78,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, Config)

@@ -21,7 +21,8 @@ import arena_train
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
+
+from posttrain_jax.train import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Config:
 def main(config: Config) -> None:
     """Train, draw, write the table."""
     config.folder.mkdir(parents=True, exist_ok=True)
+    names = {type(x.recipe).__name__ for x in arena_recipe.ENTRIES}
+    if unknown := set(config.only) - names:
+        raise ValueError(f"there are no recipes {sorted(unknown)} here: choose among {', '.join(sorted(names))}.")
     start = jax.jit(arena_start.pretrain, static_argnums=1, compiler_options=arena.QUICK)(
         jax.random.key(0), config.pretraining, config.noise
     )
@@ -72,4 +76,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

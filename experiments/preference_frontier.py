@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import preference_setting
 import preference_training
-import tyro
 
 from posttrain_jax.losses import tilting
+from posttrain_jax.train import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,4 +69,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -24,7 +24,7 @@ from posttrain_jax import ProcessReward
 from posttrain_jax.data import batch, encode, iterate, solutions, source
 from posttrain_jax.losses import calibration
 from posttrain_jax.models import classifier, pretrained, scalar_model
-from posttrain_jax.train import display, offline, optimizer, plot, run
+from posttrain_jax.train import command, display, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -53,7 +53,7 @@ def main(c: Config) -> None:
     given, bad = c.source.read(), c.max_bad_fraction
     rows, told = solutions.encode(given, c.read, start.tokenizer, limits, separator=c.separator, max_bad_fraction=bad)
     rich.print(told)
-    held = max(1, round(c.held_out * len(rows)))
+    held = held_out.count(c.held_out, len(rows))
     pad = batch.Pad([batch.Bucket(c.max_prompt, c.max_completion)], start.tokenizer.pad_id, group_size=1)
 
     def measure(params, _=0) -> dict[str, float]:
@@ -74,4 +74,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, Config)

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import jax
 import rich
-import tyro
 
 from posttrain_jax import GRPO, SFT
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, prompts, tasks
 from posttrain_jax.models import config, huggingface, language_model, pretrained, sharding, vocabulary
 from posttrain_jax.rewards import combine, extract, pool, task_answer
 from posttrain_jax.rollout import sample
-from posttrain_jax.train import display, evaluate, offline, online, optimizer, plot, run
+from posttrain_jax.train import command, display, evaluate, offline, online, optimizer, plot, run
 
 TASK, LENGTHS = "spell_backward", {"min_word_len": 4, "max_word_len": 4}
 RIGHT = combine.WeightedRewards({"right": (1.0, task_answer.FullMarks(task_answer.TaskAnswer(TASK, extract.whole)))})
@@ -57,9 +56,10 @@ def main(c: Config) -> None:
 
     data = iterate.Batches(demos, batch.Pad([SHAPE], words.pad_id, 1), batch_size=64, seed=c.seed)
     parts = offline.Offline(model, SFT(), adamw(optimizer.Cosine(2e-3, c.warmup_steps, c.warmup_steps // 12)), data)
-    plan = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
+    plan = run.Plan(c.folder, c.steps, save_every=50, eval_every=50, sample_every=50, seed=c.seed)
+    warmup = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
     screen, first = display.Display(c.warmup_steps, every=50), model.init(jax.random.key(c.seed))
-    start = offline.run_offline(parts, plan, first, loggers=[screen]).params
+    start = offline.run_offline(parts, warmup, first, loggers=[screen]).params
 
     with pool.RewardPool(RIGHT, workers=2, timeout_s=5.0, memory_bytes=8 << 30) as rewards:
         pad, sampling = prompts.Pad([SHAPE.prompt], words.pad_id), sample.Sampling(SHAPE.completion, words.stop_ids)
@@ -69,7 +69,6 @@ def main(c: Config) -> None:
         parts = online.Online(
             model, c.recipe, adamw(optimizer.Constant(4e-4, 10)), words, data, rewards, sampling, group_size=16
         )
-        plan = run.Plan(c.folder, c.steps, save_every=50, eval_every=50, sample_every=50, seed=c.seed)
         trained = online.run_online(parts, plan, start, loggers=[display.Display(c.steps)], evaluate=accuracy).params
         huggingface.save(c.folder / "model", model.config, trained, words, overwrite=True)
         again = pretrained.load(c.folder / "model", compute, mesh).params
@@ -80,4 +79,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

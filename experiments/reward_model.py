@@ -25,7 +25,7 @@ from posttrain_jax import BradleyTerry
 from posttrain_jax.data import batch, encode, fields, iterate, preferences, source
 from posttrain_jax.losses import calibration
 from posttrain_jax.models import classifier, pretrained, scalar_model
-from posttrain_jax.train import display, offline, optimizer, plot, run
+from posttrain_jax.train import command, display, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -57,7 +57,7 @@ def main(c: Config) -> None:
         c.source.read(), c.read, start.tokenizer, limits, max_bad_fraction=c.max_bad_fraction
     )
     rich.print(told)
-    held = max(1, round(c.held_out * len(pairs)))
+    held = held_out.count(c.held_out, len(pairs))
     pad = batch.Pad([batch.Bucket(c.max_prompt, c.max_completion)], start.tokenizer.pad_id, group_size=2)
 
     def report(params, _=0) -> tuple[calibration.Reliability, dict[str, float]]:
@@ -80,4 +80,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, Config)

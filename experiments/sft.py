@@ -17,7 +17,7 @@ import tyro
 from posttrain_jax import SFT
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, source
 from posttrain_jax.models import pretrained
-from posttrain_jax.train import display, host, offline, optimizer, plot, run
+from posttrain_jax.train import command, display, offline, optimizer, plot, run
 
 FLAT = tyro.conf.arg(name="")
 
@@ -43,8 +43,6 @@ class Config:
     """Rows of an update, over all devices."""
     max_bad_fraction: float = 0.0
     """Share of the rows that may be unfit and is left out, counted; 0 stops at the first."""
-    hosts: host.Hosts = host.Hosts()
-    """Other processes of this run, where nothing else tells."""
 
 
 def main(c: Config) -> None:
@@ -64,6 +62,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    config = tyro.cli(Config)
-    config.hosts.join()
-    main(config)
+    command.run(main, Config)

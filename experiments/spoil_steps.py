@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 
 from posttrain_jax.data import source
+from posttrain_jax.train import command
 
 SUM = re.compile(r"<<([^<>=]*)=([^<>]*)>>(\S*)")
 """GSM8K's sums, <<48/2=24>>24."""
@@ -74,4 +75,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -11,7 +11,6 @@ import errand
 import errand_method
 import jax
 import rich
-import tyro
 
 from posttrain_jax import SFT
 from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, prompts
@@ -19,7 +18,7 @@ from posttrain_jax.environment import host
 from posttrain_jax.models import config, language_model, sharding, vocabulary
 from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import sample, turn
-from posttrain_jax.train import display, evaluate, offline, online, optimizer, plot, run
+from posttrain_jax.train import command, display, evaluate, offline, online, optimizer, plot, run
 
 WORDS = vocabulary.characters()
 
@@ -54,9 +53,10 @@ def main(c: Config) -> None:
 
     data = iterate.Batches(demos, batch.Pad([shape], WORDS.pad_id, 1), batch_size=128, seed=c.seed)
     adam = optimizer.make_optimizer(optimizer.AdamW(optimizer.Cosine(3e-3, c.warmup_steps, 10), b2=0.99))
-    plan = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
+    plan = run.Plan(c.folder, c.steps, save_every=50, eval_every=25, sample_every=25, seed=c.seed)
+    warmup = run.Plan(c.folder / "warmup", c.warmup_steps, save_every=c.warmup_steps, seed=c.seed)
     first, parts = model.init(jax.random.key(c.seed)), offline.Offline(model, SFT(), adam, data)
-    start = offline.run_offline(parts, plan, first, loggers=[display.Display(c.warmup_steps, every=50)]).params
+    start = offline.run_offline(parts, warmup, first, loggers=[display.Display(c.warmup_steps, every=50)]).params
 
     sampling = sample.Sampling(36, (*WORDS.stop_ids, *WORDS.ending("]")))
     tools = host.Host(errand.reply, workers=1, timeout_s=5.0)
@@ -67,11 +67,10 @@ def main(c: Config) -> None:
         adam = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(4e-4, 10), b2=0.99))
         data = iterate.Batches(asked, pad, batch_size=32, seed=c.seed)
         parts = online.Online(model, c.recipe, adam, WORDS, data, rewards, sampling, group_size=8, turns=turns)
-        plan = run.Plan(c.folder, c.steps, save_every=50, eval_every=25, sample_every=25, seed=c.seed)
         trained = online.run_online(parts, plan, start, loggers=[display.Display(c.steps)], evaluate=right).params
         rich.print(display.comparison({"after warm-up": right(start, 0), "after learning": right(trained, 0)}))
     rich.print(f"Curves: {plot.plot_run(c.folder)}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -184,11 +184,16 @@ class Tally:
             if len(bad) > allowed:
                 break  # of all rows there are no fewer
         parts = exchange.everyones(({k: x for k, x in made.items() if x is not None}, bad, self._counts))
-        _refuse_bad({index: told for _, bad, _ in parts for index, told in bad.items()}, allowed, max_bad_fraction)
+        bad = {index: told for _, bad, _ in parts for index, told in bad.items()}
+        _refuse_bad(bad, allowed, max_bad_fraction)
         made = {index: row for made, _, _ in parts for index, row in made.items()}
         if not made:
-            raise ValueError(f"none of the {len(rows)} rows is within the limits {self.limits}; raise them.")
-        counts = sum((counts for _, _, counts in parts), collections.Counter(bad=sum(len(bad) for _, bad, _ in parts)))
+            raise ValueError(
+                f"none of the {len(rows)} rows is fit and within the limits of {self.limits.prompt} prompt and"
+                f" {self.limits.completion} completion tokens: "
+                + (f"row {min(bad)}: {bad[min(bad)]}" if bad else "raise these.")
+            )
+        counts = sum((counts for _, _, counts in parts), collections.Counter(bad=len(bad)))
         report = EncodeReport(**{field.name: counts[field.name] for field in dataclasses.fields(EncodeReport)})
         return [made[index] for index in sorted(made)], report
 

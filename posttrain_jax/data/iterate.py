@@ -22,10 +22,12 @@ def share(batch_size: int, process_index: int | None = None, process_count: int 
     """The rows of the global batch that a process (this one) holds: consecutive, and the same number for each."""
     process_index = jax.process_index() if process_index is None else process_index
     process_count = jax.process_count() if process_count is None else process_count
-    if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
+    if batch_size < 1:
+        raise ValueError(f"a batch of {batch_size} rows holds nothing to learn from: give at least 1.")
+    if batch_size % process_count or not 0 <= process_index < process_count:
         raise ValueError(
             f"a batch of {batch_size} rows cannot be shared by process {process_index} of {process_count}; "
-            "choose a multiple of the number of processes."
+            f"choose a multiple of {process_count}."
         )
     rows = batch_size // process_count
     return slice(process_index * rows, (process_index + 1) * rows)

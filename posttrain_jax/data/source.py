@@ -145,7 +145,11 @@ def _read_folder(folder: pathlib.Path, split: str | None) -> Rows:
     chosen = [file for file in files if split is None or _is_part(file.name, split)]
     names = ", ".join(str(file.relative_to(folder)) for file in files[:8]) or "none"
     if not chosen:
-        raise FileNotFoundError(f"{folder} has no data file of split {split!r}; its data files: {names}.")
+        wanted = "" if split is None else f" of split {split!r}"
+        raise FileNotFoundError(
+            f"{folder} has no data file{wanted} ({', '.join(SUFFIXES)}); its data files: {names}: give another folder,"
+            " or a file."
+        )
     if split is None and len(files) > 1:
         raise ValueError(f"{folder} has several data files ({names}); name a split or one file.")
     parts = [read_file(file) for file in chosen]

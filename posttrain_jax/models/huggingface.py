@@ -70,6 +70,11 @@ def resolve(name_or_folder: str | Path) -> Path:
     """
     if Path(name_or_folder).is_dir():
         return Path(name_or_folder)
+    if str(name_or_folder).startswith((".", "/", "~")) or Path(name_or_folder).exists():
+        raise FileNotFoundError(
+            f"{str(name_or_folder)!r} is no folder: give that of a model (config.json, *.safetensors, a tokenizer), or"
+            " a name on the hub."
+        )
     try:
         found = huggingface_hub.snapshot_download(
             str(name_or_folder),

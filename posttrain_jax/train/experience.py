@@ -130,7 +130,7 @@ class Collector:
     def sample(
         self, prompts: prompting.PromptBatch, params: Mapping[str, PyTree], key: Key[Array, ""], clock: metrics.Clock
     ) -> Sampled:
-        """Completions of the prompts, and their scores."""
+        """Completions of the prompts, and their scores; `selection.ExhaustedError` in all where one cannot score."""
         with clock.phase("rollout"):
             checks.numbered(credit.within(self._recipe), prompts.group_ids)
             asked = prompts.prompts, prompts.prompt_lengths, prompts.group_ids
@@ -138,9 +138,10 @@ class Collector:
             answers = self.put(prompts.columns[prompting.GIVEN]) if self._arranged.given else None
             rollout = self._sampler(params, tokens, lengths, ids, key, answers, [row.example for row in prompts.rows])
             here = rows.to_host(rollout)
-        with clock.phase("score"), process.as_one(RuntimeError):
-            samples = text.decode(prompts, here, self._words, self._stop_ids)
-            scores = given.scored(self._scores(here, samples), here, self._arranged.rewarded)
+        with clock.phase("score"):
+            with process.as_one(selection.ExhaustedError):
+                samples = text.decode(prompts, here, self._words, self._stop_ids)
+                scores = given.scored(self._scores(here, samples), here, self._arranged.rewarded)
             self._notices.failed(scores.report)
             read, asked, shape = None, self._judge, here.truncated.shape
             if isinstance(asked, judging.Judge):
@@ -182,7 +183,10 @@ class Collector:
             rows, group = here.truncated.shape
             return report.nothing((rows, group))
         asked = here.truncated.shape[1] - (0 if self._arranged.rewarded else self._arranged.given)
-        return self._rewards.score([row[:asked] for row in samples])
+        try:
+            return self._rewards.score([row[:asked] for row in samples])
+        except RuntimeError as error:  # no worker starts
+            raise selection.ExhaustedError(str(error)) from error
 
     def _beside(self, rewards: dict[str, Array], columns: Mapping[str, np.ndarray]) -> dict[str, Array]:
         if both := set(rewards) & set(columns):

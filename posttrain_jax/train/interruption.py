@@ -1,8 +1,13 @@
-"""Ending a run between two steps when a person (Ctrl-C, SIGINT) or a machine (SIGTERM) asks for it."""
+"""Ending a run between two steps when a person (Ctrl-C, SIGINT) or a machine (SIGTERM) asks for it, or a report fails.
 
+Between two steps all processes are at the same place, so that all can save, and end alike.
+"""
+
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -12,7 +17,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Remembers that the run was asked to end; use as a context manager.
+    """Remembers that the run is to end, and why; use as a context manager.
 
     The handler sets a flag and nothing else that matters: the loop looks at it between two steps, where everything is
     whole. It also takes itself away, so that the second signal does at once what it does elsewhere: SIGTERM ends the
@@ -24,6 +29,8 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         """What this process was sent, if anything."""
+        self.failure: Exception | None = None
+        """What failed here of that which may wait until the step is done, if anything."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -38,13 +45,37 @@ class Interruption:
         """Give the handlers back."""
         self._give_back()
 
-    def agreed(self) -> bool:
-        """Whether any process of the run was asked to end; all of them must ask after the same step."""
-        return process.anyone(self.signal is not None)
+    @contextlib.contextmanager
+    def postponing(self) -> Iterator[None]:
+        """Remember an error inside, of this process alone, until all end: a file or a service that cannot be written.
 
-    def status(self) -> int:
-        """What to exit with, as shells have it: 128 and the signal's number, so 143 after SIGTERM, 130 after SIGINT."""
-        return 128 + (self.signal or signal.SIGTERM)
+        Nothing inside may wait for other processes.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+
+    def agreed(self, *, last: bool) -> bool:
+        """Whether any process of the run is to end; all of them must ask after the same step.
+
+        Args:
+            last: whether the run ends anyhow, so that nobody needs to ask for it.
+        """
+        return process.anyone(self.failure is not None or (self.signal is not None and not last))
+
+    def end(self) -> BaseException:
+        """What to raise where it was agreed upon; all must call.
+
+        What failed here; or that something failed elsewhere; or, asked to end, an exit with the status that shells have
+        for it: 128 and the signal's number, so 143 after SIGTERM, 130 after SIGINT.
+        """
+        told = process.first_text("" if self.failure is None else str(self.failure) or type(self.failure).__name__)
+        if self.failure is not None:
+            return self.failure
+        if told:
+            return RuntimeError(f"another process of the run failed: {told}")
+        return SystemExit(128 + (self.signal or signal.SIGTERM))
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         self.signal = signal.Signals(number)

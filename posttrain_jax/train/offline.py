@@ -70,7 +70,7 @@ def run_offline(
     Raises:
         ValueError: a check before the first update fails.
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
-        RuntimeError: an update is not finite; the run is saved.
+        RuntimeError: an update is not finite, or another process could not report; the run is saved.
     """
     recipe, memory = parts.recipe, credit.init_memory(parts.recipe)
     score = capacity.checked("the reference's pass", reference.make_score(parts.model))

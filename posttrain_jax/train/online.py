@@ -100,7 +100,7 @@ def run_online(
     Raises:
         ValueError: a check before the first update fails.
         SystemExit: the run was asked to end by SIGTERM (status 143) or SIGINT (130); it is saved.
-        RuntimeError: no completion of a step could be scored, or an update is not finite; the run is saved.
+        RuntimeError: a step cannot be scored, or reported by another process, or is not finite; the run is saved.
     """
     others = compared.of(parts.recipe, parts.model, parts.fixed, parts.tokenizer, parts.versions)
     stages = _Stages(parts, plan, others, frozen=lora.split(params)[1])

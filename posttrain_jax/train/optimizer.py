@@ -1,6 +1,7 @@
 """Optimizers: optax, told which parameter is a matrix, which is a table and which is a norm or bias."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +29,10 @@ class Constant:
     warmup_steps: int = 0
     """Updates of rising learning rate."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _check(self.peak, self.warmup_steps)
+
     def rate(self) -> optax.Schedule:
         """The function from updates done to learning rate."""
         rise = optax.linear_schedule(self.peak / (self.warmup_steps + 1), self.peak, self.warmup_steps)
@@ -48,7 +53,8 @@ class Cosine:
     """Last learning rate as a share of the peak."""
 
     def __post_init__(self) -> None:
-        """Refuse a schedule without a descent."""
+        """Refuse what cannot be meant, and a schedule without a descent."""
+        _check(self.peak, self.warmup_steps)
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
                 f"warmup_steps={self.warmup_steps} must be at least 0 and below total_steps={self.total_steps}:"
@@ -60,6 +66,13 @@ class Cosine:
         fall = optax.cosine_decay_schedule(self.peak, self.total_steps - self.warmup_steps, self.final_fraction)
         rise = Constant(self.peak, self.warmup_steps).rate()
         return optax.join_schedules([rise, fall], [self.warmup_steps])
+
+
+def _check(peak: float, warmup_steps: int) -> None:
+    if not (peak >= 0 and math.isfinite(peak)):
+        raise ValueError(f"a learning rate of {peak} would not descend: give a positive one.")
+    if warmup_steps < 0:
+        raise ValueError(f"warmup_steps={warmup_steps} must be at least 0.")
 
 
 @dataclasses.dataclass(frozen=True)

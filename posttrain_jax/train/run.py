@@ -171,25 +171,27 @@ class Run:
             self.log(0, self.evaluate(evaluate, state, 0))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Report the numbers of a step."""
+        """Report the numbers of a step; what fails here is raised when they are saved."""
         if values:
-            self._logger.log(step, values)
+            with self._interruption.postponing():
+                self._logger.log(step, values)
 
     def show(self, step: int, samples: Sequence[metrics.Shown]) -> None:
-        """Report samples, where it is time."""
+        """Report samples, where it is time; likewise."""
         if step % self.plan.sample_every == 0 or step == self.start + 1:
-            self._logger.samples(step, samples)
+            with self._interruption.postponing():
+                self._logger.samples(step, samples)
 
     def save(self, step: int, state: types.TrainState, data: iterate.Data, ref: reference.Reference) -> None:
         """Save, where it is time. The numbers of the step must have been logged.
 
         Raises:
             SystemExit: the run was asked to end, and is saved as of this step: 143 after SIGTERM, 130 after SIGINT.
-            RuntimeError: a checkpoint could not be written.
+            RuntimeError: a checkpoint could not be written; or another process could not report, and the run is saved.
         """
         self._last = step, state, data.state(), ref
         self._checkpoints.check()
-        ended = self._interruption.agreed() and step < self.plan.steps
+        ended = self._interruption.agreed(last=step == self.plan.steps)
         if ended or step % self.plan.save_every == 0 or step == self.plan.steps:
             self._write(*self._last)
         if ended:
@@ -197,7 +199,7 @@ class Run:
             process.tell(
                 f"The run is saved as of step {step} in {self.plan.folder}: the same command goes on from there."
             )
-            raise SystemExit(self._interruption.status())
+            raise self._interruption.end()
 
     def stop(
         self, step: int, state: types.TrainState | None, position: Any, reason: str, ref: reference.Reference

@@ -54,7 +54,7 @@ def test_policies():
         demonstrations.encode(data, READ, fake.Characters(), limits(long_prompt=encode.refuse))
     with pytest.raises(ValueError, match="row 1: 9 tokens exceed the limit of 5"):
         demonstrations.encode(data, READ, fake.Characters(), limits(long_completion=encode.refuse))
-    with pytest.raises(ValueError, match="none of the 1 rows is within the limits"):
+    with pytest.raises(ValueError, match="none of the 1 rows is fit and within the limits of 5 prompt"):
         demonstrations.encode(data[:1], READ, fake.Characters(), limits(long_prompt=encode.leave_out))
 
 

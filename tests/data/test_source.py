@@ -90,7 +90,7 @@ def test_splits_of_a_folder(tmp_path):
     assert listed(source.read(str(tmp_path), split="test.jsonl")) == ROWS
     with pytest.raises(ValueError, match=r"several data files \(data/test.jsonl.*name a split"):
         source.read(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no data file of split 'dev'; its data files: data/test.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"no data file of split 'dev' .*; its data files: data/test.jsonl"):
         source.read(str(tmp_path), split="dev")
     with pytest.raises(ValueError, match="one file and has no split"):
         source.read(str(tmp_path / "data/test.jsonl"), split="test")

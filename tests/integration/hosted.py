@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import pathlib
+import resource
 import signal
 import sys
 
@@ -121,13 +122,13 @@ def read(fields_of):
     return counting
 
 
-def learn(folder, steps, recipe, encoded, group_size, stand_in, evaluate=None, adapters=None):
+def learn(folder, steps, recipe, encoded, group_size, stand_in, adapters=None, fsdp=2, **more):
     """An offline run on batches of 8; the model and all its parameters."""
-    model, params = made(stand_in=stand_in, adapters=adapters)
+    model, params = made(stand_in=stand_in, adapters=adapters, fsdp=fsdp)
     pad = padded(batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size))
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
     parts = offline.Offline(model, recipe, adamw, iterate.Batches(encoded, pad, batch_size=8, seed=0))
-    state = offline.run_offline(parts, run.Plan(folder, steps, eval_every=1), params, evaluate=evaluate)
+    state = offline.run_offline(parts, run.Plan(folder, steps, eval_every=1, save_every=2), params, **more)
     return model, params | state.params
 
 
@@ -146,9 +147,44 @@ def is_told_to_end(folder, steps):
 
     encoded = demonstrations.encode(ROWS, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)[0]
     try:
-        learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, sends)
+        learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, evaluate=sends)
     except SystemExit as end:
         DONE["exit"] = end.code
+
+
+class Full:
+    """A logger that finds no room on the first process's disk."""
+
+    def log(self, step, values):
+        if step == 2:
+            raise OSError("no room for numbers")
+
+    def samples(self, step, samples):
+        pass
+
+    def close(self):
+        pass
+
+
+def cannot_report(folder, steps):
+    """SFT whose first process fails where the others do nothing."""
+    encoded = demonstrations.encode(ROWS, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)[0]
+    try:
+        learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, loggers=[Full()])
+    except (OSError, RuntimeError) as error:
+        HEARD.append(str(error))
+
+
+def fills_up(folder, steps):
+    """The disk of the last process is full from the third step on."""
+
+    def fills(params, step):
+        if step == 3 and jax.process_index() == jax.process_count() - 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+        return {}
+
+    encoded = demonstrations.encode(ROWS, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)[0]
+    learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, evaluate=fills, fsdp=4)
 
 
 def dpo(folder, steps, stand_in=False, adapters=None):
@@ -166,8 +202,8 @@ def letters_a(one):
     return one.completion.count("a") / 6
 
 
-def scorer(reward):
-    return pool.RewardPool(combine.WeightedRewards({"a": (1.0, reward)}), workers=0, timeout_s=1.0)
+def scorer(reward, kind=pool.RewardPool):
+    return kind(combine.WeightedRewards({"a": (1.0, reward)}), workers=0, timeout_s=1.0)
 
 
 SAMPLING = sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id)
@@ -177,12 +213,12 @@ def asked():
     return prompts.encode(ROWS, read(PROMPT), WORDS, LIMITS)[0], padded(prompts.Pad([4], WORDS.pad_id))
 
 
-def grpo(folder, steps, reward=letters_a, stand_in=False, adapters=None):
+def grpo(folder, steps, reward=letters_a, stand_in=False, adapters=None, kind=pool.RewardPool):
     model, params = made(tensor=2, stand_in=stand_in, adapters=adapters, devices=spanning() if stand_in else None)
     encoded, pad = asked()
     data = iterate.Batches(encoded, pad, batch_size=4, seed=0)
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-2)))
-    parts = online.Online(model, grpo_recipe.GRPO(), adamw, WORDS, data, scorer(reward), SAMPLING, group_size=4)
+    parts = online.Online(model, grpo_recipe.GRPO(), adamw, WORDS, data, scorer(reward, kind), SAMPLING, group_size=4)
     online.run_online(parts, run.Plan(folder, steps), params)
 
 
@@ -255,6 +291,22 @@ def unscored(folder, steps):
 
     try:
         grpo(folder, steps, fails)
+    except RuntimeError as error:
+        HEARD.append(str(error))
+
+
+def cannot_score(folder, steps):
+    """GRPO whose last process finds no worker for its rewards in the last step."""
+
+    class Breaking(pool.RewardPool):
+        def score(self, samples):
+            if jax.process_index() == jax.process_count() - 1 and DONE["asked"] == steps:
+                raise RuntimeError("a reward worker did not start.")
+            DONE["asked"] += 1
+            return super().score(samples)
+
+    try:
+        grpo(folder, steps, stand_in=True, kind=Breaking)
     except RuntimeError as error:
         HEARD.append(str(error))
 
@@ -343,8 +395,8 @@ def adapted_grpo(folder, steps):
 
 TASKS = {one.__name__: one for one in (sft, dpo, grpo, adapted_dpo, adapted_grpo)}
 TASKS |= {one.__name__: one for one in (small_sft, small_dpo, small_grpo, selects, taught)}
-TASKS |= {one.__name__: one for one in (unscored, evaluated, refused)}
-TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed)}
+TASKS |= {one.__name__: one for one in (unscored, evaluated, refused, cannot_report, cannot_score)}
+TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed, fills_up)}
 
 
 def main(coordinator, count, index, folder, *tasks):

@@ -162,7 +162,7 @@ def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, cou
     reasons = {process["heard"][8] for process in told}
     assert len(reasons) == 1
     assert "step 4: no completion was scored (RuntimeError: no answer in process 0). " in reasons.pop()
-    assert sum(process["scored"] for process in told) == FIELDS * 2 * count + 3 * 16 + 6
+    assert sum(process["scored"] for process in told) == FIELDS * count + 3 * 16 + 6
     assert len({process["rows"] for process in told[: 6 * count // 8]}) == 1
     assert (tmp_path / "evaluated.json").read_text()
     ours, theirs = (json.loads((path / "evaluated.json").read_text()) for path in (tmp_path, folder))
@@ -177,13 +177,14 @@ def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, cou
         assert_same_model(tmp_path / task / "model", folder / task / "model")
     adapters = pathlib.Path("adapted_dpo", "adapters", "adapter_model.safetensors")
     assert_same_tensors(tmp_path / adapters, folder / adapters)
-    assert expected["scored"] == FIELDS * 3 + 5 * 16 + 3 * 16 + 6
+    assert expected["scored"] == FIELDS * 2 + 5 * 16 + 3 * 16 + 6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["fails_alone", "is_killed"])
+@pytest.mark.parametrize("task", ["fails_alone", "is_killed", "fills_up"])
 def test_no_process_waits_for_ever_for_one_that_is_gone(tmp_path, task):
-    statuses, printed, seconds = Together(2, tmp_path, task, 0).ended()
+    statuses, printed, seconds = Together(2, tmp_path, task, 6).ended()
     assert 0 not in statuses
     assert seconds < 1.5 * host.LOST_AFTER_S, printed
-    assert task == "is_killed" or "ValueError: this process alone" in printed[1]
+    assert task != "fails_alone" or "ValueError: this process alone" in printed[1]
+    assert task != "fills_up" or "the checkpoint of step 4 could not be written" in printed[1]
