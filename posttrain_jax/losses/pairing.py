@@ -101,6 +101,18 @@ class GradeGap:
         return members, (better >= self.lowest) & (better - worse >= apart)
 
 
+def alone(rewards: Float[Array, "P G"]) -> Pairs:
+    """Every completion by itself, for recipes of single completions that are called desirable or not."""
+    members = jnp.broadcast_to(jnp.arange(rewards.shape[1])[None, :, None], (*rewards.shape, 1))
+    return members, ~jnp.isnan(rewards)
+
+
+def above_mean(rewards: Float[Array, "P G"]) -> Float[Array, "P G"]:
+    """1 where the reward is above the mean of its row, 0 where it is not, NaN where there is none."""
+    above = (rewards > jnp.nanmean(rewards, axis=1, keepdims=True)).astype(rewards.dtype)
+    return jnp.where(jnp.isnan(rewards), jnp.nan, above)
+
+
 def ranked(rewards: Float[Array, "P G"]) -> Pairs:
     """The whole group, best first: one ranking a row. Without a reward is last, equal rewards are by their place."""
     order = jnp.argsort(jnp.where(jnp.isnan(rewards), jnp.inf, -rewards), axis=1)

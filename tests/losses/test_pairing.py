@@ -34,6 +34,13 @@ def test_pairs_across_a_threshold():
     assert pairing.Across(2.0) == pairing.Across(2.0)
 
 
+def test_completions_alone_and_who_is_above_the_mean():
+    members, counted = pairing.alone(REWARDS)
+    np.testing.assert_array_equal(members[1], [[0], [1], [2]])
+    np.testing.assert_array_equal(counted, ~jnp.isnan(REWARDS))
+    np.testing.assert_array_equal(pairing.above_mean(REWARDS), [[0, 1, 0], [NAN, 0, 0], [NAN, NAN, 0], [1, NAN, 0]])
+
+
 def test_rankings():
     members, counted = pairing.ranked(REWARDS)
     np.testing.assert_array_equal(members[:, 0], [[1, 2, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]])

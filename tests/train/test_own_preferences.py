@@ -10,9 +10,13 @@ from test_online import parts
 from posttrain_jax.losses import ensemble, pairing
 from posttrain_jax.models import scalar_model, vocabulary
 from posttrain_jax.recipes.preference import (
+    bco,
     dno,
     dpo,
+    gepo,
+    in_context_ranking_po,
     ipo,
+    kto,
     lcpo,
     online_preference,
     plackett_luce_dpo,
@@ -37,6 +41,10 @@ RECIPES = {
     "divergences": Own(tdpo1.TDPO1(beta=0.5)),
     "noisy judge": Own(lcpo.LCPO(dpo.DPO(beta=0.5))),
     "win rates": Own(dno.DNO(beta=0.5), pairing.AllPairs()),
+    "KTO": Own(kto.KTO(beta=0.5), pairing.alone),
+    "BCO": Own(bco.BCO(beta=0.5), pairing.alone),
+    "graded list": Own(in_context_ranking_po.InContextRankingPO(beta=3.0), pairing.ranked),
+    "winners": Own(gepo.GEPO(beta=0.5), pairing.ranked),
     "TRPA": trpa.TRPA(beta=2.0, best=0.5),
 }
 

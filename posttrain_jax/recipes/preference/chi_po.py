@@ -4,7 +4,8 @@
 
 DPO under chi^2 + KL in the place of KL: leaving the reference far behind costs more. The optimum is
 pi_ref W(exp((r - Z) / beta)), with Lambert's W. Without the clip it is `FDPO(power.ChiSquaredKL())`. Pairs
-beyond the clip have no gradient, nor has exp(a) beyond a = 20.
+beyond the clip have no gradient, nor has exp(a) beyond a = 20. Sources disagree: one code of other people clamps a
+itself to +-20 and has no outer clip; with the paper, a counts in full beside exp(a).
 """
 
 import dataclasses

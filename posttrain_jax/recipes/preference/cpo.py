@@ -3,7 +3,8 @@
     L = -log sigmoid(beta [log pi(y_w) - log pi(y_l)]) + alpha NLL_w
 
 Sums in the preference, no reference. Differs from the paper: NLL_w is the mean over all chosen tokens of the batch, as
-in the authors' trainer and in TRL, where the paper prints the sum -log pi(y_w).
+in the authors' trainer and in TRL, where the paper prints the sum -log pi(y_w). The authors' trainer today multiplies
+log pi(y_l) by an adaptive factor, which is their later ARPO and not here; with `simpo` as its loss it is `SimPO`.
 """
 
 import dataclasses

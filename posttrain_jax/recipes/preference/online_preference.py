@@ -3,8 +3,11 @@
     L = the recipe's loss of the comparisons that `compare` reads off the rewards
 
 Source: Guo et al. 2024 (OAIF), arXiv:2402.04792, for best against worst of two. A judge is a reward. Recipes that read
-columns get `scores`, the rewards, and `win_rates`, the share of its group that a completion beats (SPPO, eq. 4.4 with
-the group as sample of the policy, arXiv:2405.00675). Prompts are encoded once for their group, not once a pair.
+columns get `scores` and `grades`, the rewards; `win_rates`, the share of its group that a completion beats (SPPO, eq.
+4.4 with the group as sample of the policy, arXiv:2405.00675), and `log_odds` likewise; `winners` and `desirable`, 1
+above the group's mean reward. Other columns are of given texts. Prompts are encoded once for their group, not once a
+pair. With `pairing.alone` KTO and BCO learn from own completions; KTO's reference point is then mostly of other
+completions of the same prompt.
 """
 
 import dataclasses
@@ -27,7 +30,7 @@ class OnlinePreference:
     recipe: types.OfflineRecipe | types.InformedOffline = dpo.DPO()
     """What learns from the comparisons."""
     compare: pairing.Pairing = pairing.best_and_worst
-    """Which are compared: `losses.pairing.best_and_worst`, `AllPairs`, `Across` a threshold, `ranked` for rankings."""
+    """Which: `losses.pairing.best_and_worst`, `AllPairs`, `Across` a threshold; `ranked`; `alone` for KTO and BCO."""
     preference: contest.Preference = contest.hard
     """Where the probabilities come from that win rates are means of: rewards, or a judge (`contest.judged`)."""
 
@@ -54,7 +57,9 @@ class OnlinePreference:
         if isinstance(self.recipe, types.InformedOffline):
             wins = self.preference(rewards, columns)
             known = {"scores": rewards, "win_rates": contest.shares(wins), "log_odds": contest.mean_log_odds(wins)}
+            known |= {"grades": rewards, "winners": pairing.above_mean(rewards)}
             read = {name: compared.pick(x, members) for name, x in known.items()}
+            read["desirable"] = read["winners"][:, 0]
             inner, memory = self.recipe.credit(given, read, lookup, memory)
         else:
             ref_logps = lookup.ref(groups, rollout.kept_ids).logps if self.needs_ref else None

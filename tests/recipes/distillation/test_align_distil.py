@@ -55,7 +55,7 @@ def kl(student, teacher):
 
 def test_one_token_by_hand():
     value, gradient, metrics = step(AlignDistil(extrapolation=1.0))
-    np.testing.assert_allclose(metrics["alpha"], 0.842509, rtol=2e-6)
+    np.testing.assert_allclose(metrics["alpha"], 0.841509 + 1e-3, rtol=2e-6)
     np.testing.assert_allclose(metrics["teacher_kl"], 0.591906, rtol=1e-5)
     np.testing.assert_allclose(value, 0.070255, rtol=2e-5)
     teacher = jnp.log(jnp.array([0.879941, 0.060030, 0.060030]))[None, None, None]

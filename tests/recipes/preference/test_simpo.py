@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from canonical_pair import GROUPS, MASK, POLICY, check, random_step, step
 
+from posttrain_jax.losses import link
 from posttrain_jax.recipes.preference.cpo import CPO
 from posttrain_jax.recipes.preference.simpo import SimPO
 
 
 def test_canonical_pair():
     check(SimPO(beta=2.0, target_margin=1.0), 1.313262)
+    check(SimPO(beta=2.0, target_margin=1.0, shape=link.hinge), 2.0)  # 1 - (0 - 1)
 
 
 def test_tokens_of_short_completions_weigh_more():
