@@ -5,12 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import resuming
 from test_online import leaves, numbers, parts
 
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.policy import ares, dcpo, grpo, otc, tis
 from posttrain_jax.rewards import combine, pool
-from posttrain_jax.train import online, run
+from posttrain_jax.train import online, reference, run
 
 WORDS = vocabulary.characters("abcd=")
 ROWS = 16
@@ -33,30 +34,32 @@ def calls(one):
 RECIPES = {
     "DCPO": dcpo.DCPO(prompts=ROWS),
     "OTC": otc.OTC(prompts=ROWS, limit=4.0),
-    "ARES": ares.ARES(width=1),
+    "ARES beside a moving reference": ares.ARES(width=1),
 }
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, recipe):
+    moving = reference.Moving(0.5, every=2) if isinstance(recipe, ares.ARES) else None
+
     def made():
         terms = {"right": (1.0, begins_with_a), "calls": (0.0, calls)}
         rewards = pool.RewardPool(combine.WeightedRewards(terms), workers=0, timeout_s=1.0)
-        return parts(model, recipe=recipe, rewards=rewards, refuse_equal_rewards=False)
+        return parts(model, recipe=recipe, rewards=rewards, refuse_equal_rewards=False, moving=moving)
 
-    start = model.init(jax.random.key(0))
-    plan = run.Plan(tmp_path / "whole", steps=6, save_every=3)
-    whole = online.run_online(made(), plan, start)
-    short = dataclasses.replace(plan, folder=tmp_path / "parts", steps=3)
-    half = online.run_online(made(), short, start)
-    again = online.run_online(made(), dataclasses.replace(short, steps=6), start)
+    start, plan = model.init(jax.random.key(0)), run.Plan(tmp_path, steps=6, save_every=3)
+    whole, lines = online.run_online(made(), plan, start), numbers(tmp_path)
+    assert resuming.forget(tmp_path) == 3
+    again = online.run_online(made(), plan, start)
     for x, y in zip(leaves(whole), leaves(again), strict=True):
         np.testing.assert_array_equal(x, y)
-    remembered = [[np.asarray(x) for x in jax.tree.leaves(one.memory)] for one in (whole, again, half)]
+    remembered = [
+        [np.asarray(x) for x in jax.tree.leaves(x)] for x in (whole.memory, again.memory, recipe.init_memory())
+    ]
     for x, y in zip(*remembered[:2], strict=True):
         np.testing.assert_array_equal(x, y)
-    assert any(np.any(x != y) for x, y in zip(remembered[0], remembered[2], strict=True))  # steps 4 to 6 moved it
-    assert numbers(tmp_path / "whole")[-1] == numbers(tmp_path / "parts")[-1]
+    assert any(np.any(x != y) for x, y in zip(remembered[0], remembered[2], strict=True))
+    assert numbers(tmp_path) == lines
 
 
 @pytest.mark.parametrize("recipe", [dcpo.DCPO(prompts=8), otc.OTC(prompts=8, limit=4.0)], ids=["DCPO", "OTC"])
