@@ -46,19 +46,19 @@ OFTEN += [pt.BranchGRPO((0, 1, 2)), pt.ClipCov(), pt.KLCov(), pt.PPO(), pt.PPO(k
 OFTEN += [pt.DCPO(digit_task.TASKS * 1000), pt.GiGPO(), EACH, pt.SALT(), pt.HRPO(), pt.RankGRPO(), pt.APO(), pt.ARES(1)]
 OFTEN += [pt.GRPOD(schedule.Valley(0.0, 0.04, 50, 100)), pt.P3O(kl_coef=0.0), pt.P3O(pairwise.Separate(), 0.0)]
 OFTEN += [pt.GeometricReference(pt.GRPO(), "dpo", 0.5), pt.WithGiven(HELD), pt.Unrepetitive(HELD, size=2)]
-OFTEN += [pt.RTO(), pt.GCPO("one word", RIGHT, recipe=HELD), pt.DRIRL(0.1, PARTS, "wrong", "kind", HELD)]
+OFTEN += [pt.RTO(), pt.Reweighted(((RIGHT, 1.0), (PARTS, schedule.Linear(0.5, 0.0, 50))), HELD)]
+OFTEN += [pt.GCPO("one word", RIGHT, recipe=HELD), pt.DRIRL(0.1, PARTS, "wrong", "kind", HELD)]
 OFTEN += [c_morl.extend(HELD, RIGHT, {RIGHT: 0.085, "ended": 0.9, PARTS: 0.3})]
 OFTEN += [pt.Handover(PARTS, RIGHT, schedule.Cosine(0.9, 0.1, 100), HELD), pt.TIS(HELD), pt.MIS(HELD), pt.OPSM(HELD)]
 OFTEN += [pt.Handover(PARTS, RIGHT, schedule.Linear(0.3, 0.3, 1), HELD), pt.GDPO(((RIGHT, 1.0), (PARTS, 0.5)))]
-ENTRIES = [arena_rollout.Entry(x, 1) for x in ONCE] + [arena_rollout.Entry(x) for x in OFTEN]
-ENTRIES += [arena_rollout.Entry(x, critic=20) for x in (pt.PPO(kl_coef=0.0), pt.VAPO())]
-ENTRIES += [arena_rollout.Entry(pt.DAPO(), selection=selection.Refill(difficulty.Spread(0.0)))]
-ENTRIES += [
-    arena_rollout.Entry(HELD, selection=x)
-    for x in (priority.VarianceAware(), budget.Knapsack(4), curriculum.Unsolved())
-]
-ENTRIES += [arena_rollout.Entry(HELD, selection=curriculum.EasyFirst(np.repeat(-digit_task.SHARES, 30), 50, 0.1))]
-ENTRIES += [arena_rollout.Entry(pt.TIS(HELD), selection=replay.Replay(difficulty.Spread(0.0), capacity=32, max_age=4))]
+Entry = arena_rollout.Entry
+ENTRIES = [Entry(x, 1) for x in ONCE] + [Entry(x) for x in OFTEN]
+ENTRIES += [Entry(x, critic=20) for x in (pt.PPO(kl_coef=0.0), pt.VAPO())]
+ENTRIES += [Entry(pt.DAPO(), selection=selection.Refill(difficulty.Spread(0.0)))]
+EASY_FIRST = curriculum.EasyFirst(np.repeat(-digit_task.SHARES, 30), steps=50, start=0.1)
+CHOSEN = (priority.VarianceAware(), budget.Knapsack(4), curriculum.Unsolved(), EASY_FIRST)
+ENTRIES += [Entry(HELD, selection=x) for x in CHOSEN]
+ENTRIES += [Entry(pt.TIS(HELD), selection=replay.Replay(difficulty.Spread(0.0), capacity=32, max_age=4))]
 
 
 def title(x: Any) -> str:

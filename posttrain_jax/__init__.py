@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from posttrain_jax.recipes.policy.reinforce_pp import REINFORCEPlusPlus
     from posttrain_jax.recipes.policy.reinforce_pp_baseline import REINFORCEPlusPlusBaseline
     from posttrain_jax.recipes.policy.remax import ReMax
+    from posttrain_jax.recipes.policy.reweighted import Reweighted
     from posttrain_jax.recipes.policy.rloo import RLOO
     from posttrain_jax.recipes.policy.rto import RTO
     from posttrain_jax.recipes.policy.salt import SALT
@@ -310,6 +311,7 @@ _MODULE_OF = {
     "DrGRPO": "recipes.policy.dr_grpo",
     "DAPO": "recipes.policy.dapo",
     "RLOO": "recipes.policy.rloo",
+    "Reweighted": "recipes.policy.reweighted",
     "PKPO": "recipes.policy.pkpo",
     "GRPOLEAD": "recipes.policy.grpo_lead",
     "VESPO": "recipes.policy.vespo",
@@ -371,7 +373,7 @@ __all__ = [
     "OffsetDPO", "OnPolicy", "OnlineIPO1", "OnlineIPO2", "OnlineKLDPO", "OnlinePreference",
     "PairwisePreference", "PassAtK", "PlackettLuce", "PlackettLuceDPO", "PolicyBatch", "PreferenceBatch",
     "ProcessReward", "REDDrop", "REDWeight", "REINFORCEPlusPlus", "REINFORCEPlusPlusBaseline", "RankGRPO",
-    "RationalePO", "ReMax", "ReferenceClippedDPO", "RegGRPO", "RobustDPO", "Rollout", "SLiCHF", "ScaleRL",
+    "RationalePO", "ReMax", "ReferenceClippedDPO", "RegGRPO", "Reweighted", "RobustDPO", "Rollout", "SLiCHF", "ScaleRL",
     "Scores", "Segmented", "SimPO", "SinKD", "SmoothedDPO", "SoftBradleyTerry", "SparsePO", "TREGSimPO",
     "TokenStats", "TopK", "TrainState", "TwoSidedGRPO", "Unlikeliness", "Unrepetitive", "ValuePretraining",
     "WithGiven",

@@ -36,6 +36,9 @@ CASES = {
     "otc": cases.Case(pt.OTC(prompts=32, limit=4.0, calls="count"), cases.looking),
     "gcpo": cases.Case(pt.GCPO("second", "first", recipe=pt.GRPO(kl_coef=0.0)), cases.looking),
     "handover": cases.Case(pt.Handover("first", "second", schedule.Linear(0.7, 0.1, 3)), cases.looking),
+    "reweighted": cases.Case(
+        pt.Reweighted((("first", 1.0), ("second", schedule.Linear(0.5, 0.1, 3))), pt.GRPO(kl_coef=0.0)), cases.looking
+    ),
     "grpo_care": cases.Case(pt.GRPOCARE("count", (1,), (2,)), cases.looking, flat_groups_rest=False),
     "dro": cases.Case(
         pt.DRO((1, 2), (3,), length_coef=0.1, recipe=pt.GRPO(kl_coef=0.0)), cases.answering, flat_groups_rest=False
