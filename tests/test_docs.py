@@ -38,6 +38,18 @@ def test_code_of_the_readme_runs():
     assert bool(abs(names["gradient"]).max() > 0)
 
 
+def test_code_for_plain_arrays_runs():
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plain_arrays.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "plain_arrays.md", "exec"), names)
+    for name in ("loss", "odpo", "kto"):
+        assert 0 < float(names[name]) < 100
+    assert bool(abs(names["gradient"]).max() > 0)
+    assert float(names["memory"].std) != 1
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda line: " ".join(line.split()[1:5]))
 def test_commands_of_the_readme_parse(command, monkeypatch):
     script, *arguments = shlex.split(command)[1:]

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "masked": set(),
     "comparison": {"pytree", "types"},
     "arrangement": set(),
+    "plain": {"types"},
     "scoring": {"pytree"},
     "job": set(),
     "crew": {"job"},
