@@ -96,7 +96,15 @@ OFFLINE = {
 """A recipe, rows, their limits, and how the command line says that they are read."""
 
 
-@pytest.mark.parametrize("name", OFFLINE)
+SLOW = {"annotated", "phrases", "parts", "instructions", "activations", "dpo_model"}
+"""Not among the default tests."""
+
+
+def each(names):
+    return pytest.mark.parametrize("name", [pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in names])
+
+
+@each(OFFLINE)
 def test_given_completions(tmp_path, saved, name):
     recipe, rows, limits, words = OFFLINE[name]
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", rows), "--folder", tmp_path / "run"]
@@ -125,7 +133,7 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("name", BESIDE)
+@each(BESIDE)
 def test_models_beside_the_policy(tmp_path, saved, name):
     """Masks that are learned, a guide, two models that a teacher is made of, a reference that follows."""
     recipe, words = BESIDE[name]
@@ -141,7 +149,7 @@ ONLINE = {
 }
 
 
-@pytest.mark.parametrize("name", ONLINE)
+@each(ONLINE)
 def test_own_completions(tmp_path, saved, name):
     recipe, words = ONLINE[name]
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", PAIRS), "--folder", tmp_path / "run"]

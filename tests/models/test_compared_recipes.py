@@ -75,7 +75,12 @@ def temporaries(recipe, scored, *, tokens, vocab, width=16):
     return both.lower(logits(), targets, known).compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+ALIKE = {"tdpo2", "activation_mask_po"}
+"""They ask for what others ask for."""
+EACH = [pytest.param(x, id=name, marks=[pytest.mark.slow] * (name in ALIKE)) for name, x in RECIPES.items()]
+
+
+@pytest.mark.parametrize("recipe", EACH)
 def test_what_grows_with_tokens_times_vocabulary_is_nil(recipe):
     """The mixed difference of both sizes, as in `test_comparison.py`; the whole form's is several arrays of logits."""
     few, many = 256, 2048

@@ -34,8 +34,8 @@ def rows_of(tiny, size):
     return dataclasses.replace(groups, completion_lengths=lengths, completion_mask=mask)
 
 
-def step(tiny, recipe, size, *, data=1, micro_batches=1, rows=slice(None)):
-    """Loss, gradient and memory of an update that starts away from the reference."""
+def credited(tiny, recipe, size, *, data=1, rows=slice(None)):
+    """A model, its parameters, rows, and their batch and memory, away from the reference."""
     model = tiny.bigram(data=data)
     pick = lambda x: jax.device_put(np.asarray(x)[rows], model.row_sharding)  # noqa: E731
     groups = jax.tree.map(pick, rows_of(tiny, size))
@@ -44,19 +44,29 @@ def step(tiny, recipe, size, *, data=1, micro_batches=1, rows=slice(None)):
     score = reference.make_score(model)
     if isinstance(recipe, types.InformedOffline):
         given = credit.make_offline(model, recipe, score, {})
-        batch, memory = given(state, ref, groups, jax.tree.map(pick, COLUMNS), {})
-    else:
-        own = types.Rollout(groups, score(params, groups), truncated=jnp.zeros(groups.completion_lengths.shape, bool))
-        given = credit.make_online(model, recipe, score, {}, temperature=1.0)
-        batch, memory = given(state, ref, own, pick(REWARDS), {}, {})
+        return model, params, groups, *given(state, ref, groups, jax.tree.map(pick, COLUMNS), {})
+    own = types.Rollout(groups, score(params, groups), truncated=jnp.zeros(groups.completion_lengths.shape, bool))
+    given = credit.make_online(model, recipe, score, {}, temperature=1.0)
+    return model, params, groups, *given(state, ref, own, pick(REWARDS), {}, {})
+
+
+def step(tiny, recipe, size, *, data, micro_batches):
+    """Loss, gradient and memory of an update."""
+    model, params, groups, batch, memory = credited(tiny, recipe, size, data=data)
     compute = jax.jit(update.make_gradients(model, recipe, micro_batches=micro_batches))
     grads, found = compute(params, groups, batch)
     return jax.device_get((found["loss"], grads, memory))
 
 
+def loss(tiny, recipe, size, rows):
+    """Loss and memory of some rows alone."""
+    model, params, groups, batch, memory = credited(tiny, recipe, size, rows=rows)
+    return jax.device_get((recipe.loss(model.token_stats(params, groups), batch)[0], memory))
+
+
 @pytest.mark.parametrize(("recipe", "size"), RECIPES.values(), ids=RECIPES)
 def test_meshes_and_micro_batches_change_nothing(tiny, recipe, size):
-    expected = step(tiny, recipe, size)
+    expected = step(tiny, recipe, size, data=1, micro_batches=1)
     assert max(np.abs(x).max() for x in jax.tree.leaves(expected[1])) > 1e-3
     got = step(tiny, recipe, size, data=2, micro_batches=2)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), got, expected)
@@ -66,9 +76,9 @@ def test_meshes_and_micro_batches_change_nothing(tiny, recipe, size):
 def test_halves_that_are_credited_apart_are_another_loss(tiny, recipe, size):
     """Or leave another memory: so that the test above would see a statistic of micro-batches."""
     halves = slice(0, ROWS // 2), slice(ROWS // 2, ROWS)
-    whole, *apart = (step(tiny, recipe, size, rows=rows) for rows in (slice(None), *halves))
+    whole, *apart = (loss(tiny, recipe, size, rows) for rows in (slice(None), *halves))
     counted = np.asarray(rows_of(tiny, size).completion_mask).any(-1).all(-1)
     weights = [counted[rows].sum() for rows in halves]
-    moved = abs(np.average([loss for loss, *_ in apart], weights=weights) - whole[0])
-    remembered = jax.tree.map(lambda a, b: np.abs(a - b).max(), apart[0][2], whole[2])
+    moved = abs(np.average([one for one, _ in apart], weights=weights) - whole[0])
+    remembered = jax.tree.map(lambda a, b: np.abs(a - b).max(), apart[0][1], whole[1])
     assert max([moved, *jax.tree.leaves(remembered)]) > 1e-3

@@ -61,7 +61,14 @@ def setting(model, recipe, **changes):
     return parts(model, recipe=recipe, **(given | changes))
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+FEW = {"best and worst", "threshold", "ranked", "online IPO", "SPPO", "KTO"}
+"""Those of the default tests."""
+EACH = [
+    pytest.param(recipe, id=name, marks=() if name in FEW else pytest.mark.slow) for name, recipe in RECIPES.items()
+]
+
+
+@pytest.mark.parametrize("recipe", EACH)
 def test_rewards_rise(tmp_path, model, recipe):
     moving = reference.Moving(1.0, every=4) if recipe in (RECIPES["SPPO"], RECIPES["win rates"]) else None
     made = setting(model, recipe, moving=moving)
