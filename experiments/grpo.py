@@ -52,6 +52,8 @@ class Config:
     """Divides the logits when sampling; scored at the same."""
     form_weight: float = 0.2
     """Weight of the form beside the answer's 1."""
+    given: tuple[str, ...] = ()
+    """Fields of answers that join each group: one for `GRAO`, any number for `WithGiven` around another recipe."""
 
 
 def main(c: Config) -> None:
@@ -59,6 +61,8 @@ def main(c: Config) -> None:
     start = c.start.load()
     rows, report = prompts.encode(c.source.read(), c.read, start.tokenizer, encode.Limits(c.max_prompt, 1))
     rich.print(report)
+    told = lambda row: (c.read(row), [fields.text(row, name) for name in c.given])  # noqa: E731
+    rows = prompts.give_texts(rows, told, start.tokenizer, width=c.max_completion)
     pad = prompts.Pad([c.max_prompt], start.tokenizer.pad_id)
     data = iterate.Batches(rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed)
     answer = math_answer.MathAnswer(gold=extract.after_hashes, answer_field=c.answer_field)

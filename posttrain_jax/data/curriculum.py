@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from posttrain_jax.data import fields
+from posttrain_jax.data import encode, fields, source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,34 @@ def stages(rankings: Sequence[fields.Ranking], count: int) -> list[list[fields.P
     if not all(found):
         raise ValueError(f"no prompt has pairs for all {count} stages: take fewer, or score more completions.")
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The pairs of one of the stages of `stages`, as a kind of `data.reading`: one of each row.
+
+    Rows with fewer pairs (completions that score alike are none) are left out and counted.
+    """
+
+    stage: int = 0
+    """0 takes the easiest pair of a row, 1 the next; K completions have K - 1."""
+    prompt: fields.PromptFields = fields.PromptFields()
+    completions: str = "completions"
+    scores: str = "scores"
+    """The field with a number for each completion."""
+    group_size = 2
+
+    def token_row(self, index: int, row: source.Row, tally: encode.Tally) -> encode.TokenRow | None:
+        """See `reading.Reading.token_row`."""
+        listed = fields.RankingFields(self.prompt, self.completions)(row)
+        scores = [fields.number({self.scores: one}, self.scores) for one in fields.entry(row, self.scores)]
+        if len(scores) != len(listed.completions):
+            raise ValueError(f"field {self.scores!r} holds no list of {len(listed.completions)} numbers.")
+        own = pairs(scores)
+        if self.stage >= len(own):
+            return tally.leave_out()
+        texts = [listed.completions[place] for place in (own[self.stage].chosen, own[self.stage].rejected)]
+        return tally.fit(index, *encode.group(tally.tokenizer, listed.prompt, texts))
 
 
 def min_max(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

@@ -103,7 +103,7 @@ class EncodeReport:
     cut_prompts: int
     cut_completions: int
     left_out: int
-    """Too long for a policy that leaves rows out."""
+    """Too long for a policy that leaves rows out, or without what is read (a pair of this stage)."""
     bad: int
     """Did not fit the fields: missing or of another kind, empty completion, prompts of a pair that differ."""
 
@@ -140,9 +140,14 @@ class Tally:
         What begins a completion without being learned (`given`) counts towards its length.
         """
         longest = max(map(len, row.completions), default=0)
-        fits = len(row.prompt) <= self.limits.prompt and longest <= self.limits.completion
-        self._counts["rows" if fits else "left_out"] += 1
-        return row if fits else None
+        if len(row.prompt) > self.limits.prompt or longest > self.limits.completion:
+            return self.leave_out()
+        self._counts["rows"] += 1
+        return row
+
+    def leave_out(self) -> None:
+        """A row without what is asked for."""
+        self._counts["left_out"] += 1
 
     def _fit_prompt(self, ids: Ids) -> Ids | None:
         if not ids:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from posttrain_jax.data import column, context, document, fields, instruction, phrases, source
+from posttrain_jax.data import column, context, curriculum, document, fields, instruction, phrases, source
 from posttrain_jax.data import encode as encoding
 
 PairFields = fields.PreferenceFields | fields.ConversationPreferenceFields | fields.DialoguePreferenceFields
@@ -220,7 +220,9 @@ class Instructed:
         return tally.keep(instruction.row(index, self.read(row), tally.tokenizer, seed=self.seed))
 
 
-Kind = Pairs | Demonstrated | Labelled | Ranked | Listed | Differing | Contrasted | Excerpted | Explained | Instructed
+Alone = Demonstrated | Labelled
+Several = Ranked | Listed | curriculum.Stage
+Kind = Pairs | Alone | Several | Differing | Contrasted | Excerpted | Explained | Instructed
 """All of them."""
 
 

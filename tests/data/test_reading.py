@@ -4,7 +4,7 @@ import fake_tokenizer as fake
 import numpy as np
 import pytest
 
-from posttrain_jax.data import batch, column, context, document, encode, fields, phrases, reading
+from posttrain_jax.data import batch, column, context, curriculum, document, encode, fields, phrases, reading
 
 LIMITS = encode.Limits(16, 8)
 PAIR = {"prompt": "a", "chosen": "bc", "rejected": "bd"}
@@ -119,6 +119,19 @@ def test_rows_that_are_too_long_as_a_whole_are_left_out_and_counted():
 def test_rows_that_do_not_fit_are_refused_or_counted(kind, row, words):
     with pytest.raises(ValueError, match=words):
         made(kind, [row])
+
+
+def test_a_stage_of_a_curriculum_is_one_pair_of_each_row():
+    """The best of three against the worst, then against the other one; of two that score alike there is none."""
+    rows = [{"prompt": "a", "completions": ["b", "cd", "efg"], "scores": [1, 9, 4]}]
+    rows.append({"prompt": "a", "completions": ["b", "c"], "scores": [5, 5]})
+    for stage, rejected in ((0, "b"), (1, "efg")):
+        tokens, report = made(curriculum.Stage(stage), rows)
+        assert [text(ids) for ids in tokens[0].completions] == ["cd", rejected]
+        assert (report.rows, report.left_out) == (1, 1)
+    with pytest.raises(ValueError, match="field 'scores' holds no list of 2 numbers"):
+        made(curriculum.Stage(), [rows[1] | {"scores": [1]}])
+    assert isinstance(curriculum.Stage(), reading.Reading)
 
 
 def test_unfit_rows_may_be_left_out():

@@ -9,6 +9,7 @@ import sys
 
 import bigram
 import jax
+import numpy as np
 import pytest
 import tyro
 
@@ -90,13 +91,19 @@ OFFLINE = {
     "phrases": (pt.RRPO(), PAIRS, LIMITS, ["read:differing"]),
     "contrast": (pt.TREG(), PAIRS, LIMITS, ["read:contrasted", "--read.width", "160"]),
     "parts": (pt.LongPO(), LONG, LIMITS, ["read:excerpted"]),
+    "curriculum": (
+        pt.DPO(),
+        [row | {"scores": row["marks"]} for row in LISTS],
+        LIMITS,
+        ["read:stage", "--read.stage", "0"],
+    ),
     "rationales": (pt.RationalePO(), [row | {"rationale": "so"} for row in PAIRS], WIDE, ["read:explained"]),
     "instructions": (pt.MAPL(), PAIRS, WIDE, ["read:instructed"]),
 }
 """A recipe, rows, their limits, and how the command line says that they are read."""
 
 
-SLOW = {"annotated", "phrases", "parts", "instructions", "activations", "dpo_model"}
+SLOW = {"annotated", "curriculum", "phrases", "parts", "instructions", "activations", "dpo_model"}
 """Not among the default tests."""
 
 
@@ -159,6 +166,17 @@ def test_own_completions(tmp_path, saved, name):
     assert metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]["reward"] != 0
 
 
+def test_answers_beside_own_completions_are_rewarded_alike(tmp_path, saved):
+    """The gold answer earns 1.2, for the number and its form, where a random model earns nothing."""
+    rows = [{"prompt": f"{a}?", "answer": f"#### {a}"} for a in range(8)]
+    common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", rows), "--folder", tmp_path / "run"]
+    run(
+        "grpo", pt.GRAO(), *common, *SHORT, *LIMITS, "--prompts-per-step", "4", "--group-size", "3", "--given", "answer"
+    )
+    check(tmp_path / "run", "GRAO", saved)
+    assert metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]["reward_given"] == pytest.approx(1.2)
+
+
 def test_pairs_beside_own_completions_need_no_judge(tmp_path, saved):
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", PAIRS), "--folder", tmp_path / "run"]
     sizes = ["--prompts-per-step", "4", "--group-size", "4", "--given", "chosen", "rejected", "read:preference-fields"]
@@ -179,6 +197,10 @@ def test_a_judge_that_was_trained(tmp_path):
     run("online_dpo", None, *common, *asked, "--folder", tmp_path / "online")
     assert metrics.read(tmp_path / "online" / "metrics.jsonl")[-1]["step"] == 2
     assert (tmp_path / "online" / "model" / "model.safetensors").exists()
+    folders = [str(tmp_path / "online" / "model"), str(tmp_path / "m"), str(tmp_path / "on")]
+    run("extrapolate", None, "--ahead", folders[0], "--behind", folders[1], "--scale", 0.5, "--folder", folders[2])
+    ahead, behind, on = (pretrained.Checkpoint(folder).load().params for folder in folders)
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(c, a + 0.5 * (a - b), atol=1e-6), ahead, behind, on)
     common[3] = jsonl(tmp_path / "labelled.jsonl", LABELLED)
     run("dpo", pt.KTO(), *common, "--warmup-steps", "1", "--folder", tmp_path / "kto", "read:labelled")
     assert (tmp_path / "kto" / "model" / "model.safetensors").exists()
