@@ -3,7 +3,7 @@
 import cases
 
 import posttrain_jax as pt
-from posttrain_jax.losses import contest, generator
+from posttrain_jax.losses import contest, generator, pairing
 
 CASES = {
     "sft": cases.Case(pt.SFT(), cases.offline),
@@ -63,6 +63,12 @@ CASES = {
     ),
     "activation_mask_po": cases.Case(pt.ActivationMaskPO(), cases.informed, group_size=2, divergences=("kl",)),
     "align_distil": cases.Case(pt.AlignDistil(), cases.informed, group_size=1, divergences=("teacher",)),
+    "online_preference": cases.Case(
+        pt.OnlinePreference(pt.DPO(beta=0.5), pairing.AllPairs()), cases.distilled, spans_rows=False
+    ),
+    "dno_prct": cases.Case(
+        pt.DNOPrct(keep=pairing.GradeGap(lowest=-9.0, gap=0.2, own_gap=0.1)), cases.playing, spans_rows=False
+    ),
     "dno": cases.Case(pt.DNO(), cases.informed, group_size=2),
     "gpo": cases.Case(pt.GPO(beta=0.1), cases.informed, group_size=2),
     "online_ipo1": cases.Case(pt.OnlineIPO1(preference=contest.BradleyTerry()), cases.playing, spans_rows=False),

@@ -6,6 +6,7 @@ Compiling takes nearly all of the time, so the tests share three shapes: `random
 
 import dataclasses
 import functools
+import re
 
 import cases
 import distillation_cases
@@ -19,14 +20,16 @@ import reward_model_cases
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
+import posttrain_jax as pt
 from posttrain_jax import types
+from posttrain_jax.losses import pairing
 
 CASES = preference_cases.CASES | policy_cases.CASES | distillation_cases.CASES | reward_model_cases.CASES
 ONLINE = {name: case for name, case in CASES.items() if case.credit not in cases.OFFLINE}
 WITH_REF = {
     n: case
     for n, case in CASES.items()
-    if case.recipe.needs_ref and case.credit not in (cases.informed, cases.playing, cases.looking)
+    if case.recipe.needs_ref and case.credit not in (cases.informed, cases.playing, cases.looking, cases.distilled)
 }
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
@@ -113,8 +116,16 @@ def close(got, expected, atol=2e-6):
 
 def padded(tree):
     """Three more padding tokens in every completion."""
-    wider = ((0, 0), (0, 0), (0, 3), (0, 0))
-    return cases.change(lambda x: np.pad(x, wider[: x.ndim]) if x.ndim >= 3 else x, tree)
+    wider, compared = ((0, 0), (0, 0), (0, 3), (0, 0)), lambda x: isinstance(x, pairing.ComparedBatch)
+
+    def one(x):
+        if not compared(x):
+            return jnp.asarray(np.pad(x, wider[: x.ndim]) if x.ndim >= 3 else x)
+        # [P, M, K, T], behind which places in a row stand
+        longer = lambda y: jnp.asarray(np.pad(y, [(0, 0)] * 3 + [(0, 3)])) if y.ndim == 4 else y  # noqa: E731
+        return dataclasses.replace(x, completion_mask=one(x.completion_mask), inner=jax.tree.map(longer, x.inner))
+
+    return jax.tree.map(one, tree, is_leaf=compared)
 
 
 def wide(data):
@@ -133,6 +144,13 @@ def alone(data):
         return x.reshape(rows * group_size, 1, *x.shape[2:]) if wide else np.repeat(x, group_size, axis=0)
 
     return functools.partial(cases.change, one)
+
+
+def test_every_recipe_is_here():
+    shown = " ".join(repr(case.recipe) for case in CASES.values())
+    exported = [name for name in pt.__all__ if getattr(pt, name).__module__.startswith("posttrain_jax.recipes.")]
+    assert len(exported) > 150
+    assert not [name for name in exported if not re.search(rf"\b{name}\(", shown)]
 
 
 @EACH
@@ -359,7 +377,7 @@ def test_a_recipe_is_a_value(case):
     assert recipe == dataclasses.replace(recipe)
     with pytest.raises(dataclasses.FrozenInstanceError):
         case.recipe.__setattr__("eps", 0.0)
-    assert isinstance(case.batch(cases.random(case)), types.Batch)
+    assert isinstance(case.batch(cases.random(case)), types.Batch | pairing.ComparedBatch)
 
 
 @pytest.mark.parametrize("case", WITH_REF.values(), ids=WITH_REF)
