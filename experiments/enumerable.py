@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from posttrain_jax import comparison, pytree, types
+from posttrain_jax.losses import divergence
 
 
 @pytree.struct
@@ -67,7 +68,8 @@ def ask(
 
     def differ(wanted: comparison.Comparison) -> Float[Array, "P G 1"]:
         other = sum(share * roles[role][prompts] for role, share in wanted.logits.items())
-        return spread(wanted.divergence.terms(rows, jax.nn.log_softmax(other)))
+        found = divergence.exact(wanted.divergence, rows, jax.nn.log_softmax(other))
+        return jnp.broadcast_to(found[:, None, None], shape)
 
     divergences = {name: differ(wanted) for name, wanted in (comparisons or {}).items()}
     logps = jnp.take_along_axis(rows, groups.completions[..., 0], axis=1)[..., None]

@@ -30,23 +30,33 @@ class Path(NamedTuple):
         return np.maximum(np.sum(np.exp(self.goal) * (self.goal - log_probs), axis=-1), 1e-9)
 
 
-def draw(paths: Mapping[str, Path], regularised: int) -> figure.Figure:
-    """Last policies of the first `regularised` methods, averages of the others; and all of them in the triangle."""
-    chart = figure.Figure(figsize=(15, 5), layout="constrained")
+def smooth(distances: np.ndarray, width: int = 50) -> np.ndarray:
+    """Means over the last `width` steps: what is left is the sampling's floor, and not its noise."""
+    sums = np.cumsum(np.concatenate([np.zeros(1), distances]))
+    ends = np.arange(1, len(sums))
+    begins = np.maximum(0, ends - width)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def draw(paths: Mapping[str, Path], policies: int) -> figure.Figure:
+    """Last policies of the first `policies` methods, averages of the others; and all of them in the triangle."""
+    chart = figure.Figure(figsize=(16, 6), layout="constrained")
     last, mean, triangle = chart.subplots(1, 3)
     for number, (name, path) in enumerate(paths.items()):
-        one = number < regularised
+        one = number < policies
         values = path.log_probs if one else path.averages()
-        (last if one else mean).semilogy(path.distances(values), label=name, linewidth=0.8)
+        style = {"linewidth": 1, "linestyle": "-" if number < 10 else "--"}
+        distances = path.distances(values)
+        (last if one else mean).semilogy(smooth(distances) if one else distances, label=name, **style)
         triangle.plot(*(np.exp(values) @ CORNERS).T, linewidth=0.7, label=name)
         triangle.plot(*(np.exp(path.goal) @ CORNERS), "k*")
     triangle.plot(*CORNERS[[0, 1, 2, 0]].T, "k", linewidth=0.5)
     triangle.set(title="the same ways; stars: equilibria", aspect="equal")
     triangle.axis("off")
-    titles = "with divergence: the policy itself", "without: the average of the policies"
+    titles = "the policy itself (means of 50 steps)", "the average of the policies"
     for axes, title in zip((last, mean), titles, strict=True):
         axes.set(xlabel="steps", ylabel="KL(equilibrium || policy), nats", title=title)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, ncols=2, loc="upper right")
     return chart
 
 

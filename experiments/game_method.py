@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posttrain_jax.train import extragradient
+from posttrain_jax.train import extragradient, reference
 
 P = jnp.array([[0.5, 0.9, 0.2], [0.1, 0.5, 0.8], [0.8, 0.2, 0.5]])
 REF = jax.nn.log_softmax(jnp.array([0.5, 0.0, -0.5]))
@@ -22,8 +22,8 @@ class Method:
     """Of plain gradient descent on the logits."""
     opponent: tuple[tuple[str, float], ...] = ()
     """Coefficients by role; empty for self-play."""
-    versions: tuple[tuple[str, int], ...] = ()
-    """Roles that become the policy after so many steps; `ref` among them is a moving reference."""
+    versions: tuple[tuple[str, reference.Moving], ...] = ()
+    """How other roles follow the policy; `ref` among them is a moving reference."""
     uniform: bool = False
     """Whether own responses are drawn evenly."""
     looks_ahead: bool = False

@@ -49,11 +49,12 @@ def train(
             batch = recipe.credit(*given, ref(groups).logps)
         return recipe.loss(said(groups), batch)[0], jax.lax.stop_gradient(memory)
 
-    def step(carry, key):
+    def step(carry: Any, key: Array) -> tuple[Any, None]:
         logits, moments, memory = carry
         gradient, memory = jax.grad(loss, has_aux=True)(logits, memory, key)
         change, moments = adam.update(gradient, moments)
         return (optax.apply_updates(logits, change), moments, memory), None
 
     memory = recipe.init_memory() if informed else ()
-    return jax.lax.scan(step, (start, adam.init(start), memory), jax.random.split(key, steps))[0][0]
+    end: Any = jax.lax.scan(step, (start, adam.init(start), memory), jax.random.split(key, steps))[0]
+    return end[0]

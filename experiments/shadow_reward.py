@@ -1,6 +1,7 @@
 """The alternation of DR-IRL: rewards of demonstrations against own responses, and a policy that learns from them."""
 
 import functools
+from typing import Any
 
 import demonstrated_task
 import enumerable
@@ -32,7 +33,7 @@ def alternate(
     falling, start = optax.linear_schedule(0.03, 0.0, steps), demonstrated_task.even(given.features)
     reward_adam, adam = optax.adam(falling), optax.adam(falling)
 
-    def of(weights: Array, chosen: Array) -> Array:
+    def of(weights: Array, chosen: Array) -> tuple[Array, Array]:
         """r of responses [X, n], and their features."""
         picked = jnp.take_along_axis(given.features, chosen[..., None], axis=1)
         return jnp.einsum("xnf,xf->xn", picked, weights[kinds], precision="highest"), picked
@@ -57,7 +58,7 @@ def alternate(
             batch = recipe.credit(rollout, rewards, ref(groups).logps)
         return recipe.loss(said(groups), batch)[0]
 
-    def step(carry, key):
+    def step(carry: Any, key: Array) -> tuple[Any, None]:
         logits, weights, moments, reward_moments = carry
         drawn = jax.random.categorical(key, logits[:, None], shape=(len(logits), group))
         change, reward_moments = reward_adam.update(jax.grad(behind)(weights, drawn), reward_moments)
@@ -67,4 +68,5 @@ def alternate(
 
     nothing = jnp.zeros((2, demonstrated_task.WIDTH))
     carry = start, nothing, adam.init(start), reward_adam.init(nothing)
-    return jax.nn.log_softmax(jax.lax.scan(step, carry, jax.random.split(key, steps))[0][0])
+    end: Any = jax.lax.scan(step, carry, jax.random.split(key, steps))[0]
+    return jax.nn.log_softmax(end[0])

@@ -27,12 +27,11 @@ def draw(method: Method, models: Mapping[str, Array], key: Array, rows: int, gro
         drawn = jnp.concatenate([drawn, jax.random.categorical(keys[1], mixed, shape=(rows, half))], axis=1)
     groups = enumerable.groups_of(jnp.zeros(rows, int), drawn)
     groups = dataclasses.replace(groups, group_ids=jnp.arange(rows))
-    rollout = types.Rollout(
-        groups, enumerable.stats(jax.nn.log_softmax(own)[None], groups), jnp.zeros(drawn.shape, bool)
-    )
+    said = enumerable.stats(jax.nn.log_softmax(own)[None], groups)
+    rollout = types.Rollout(groups, said, jnp.zeros(drawn.shape, bool))
     columns = {"wins": P[drawn[:, :, None], drawn[:, None]]}
-    theirs = jnp.broadcast_to(jnp.arange(group) >= half, drawn.shape).astype(jnp.float32)
-    return rollout, columns | ({"opponent": theirs} if method.opponent else {})
+    theirs = {"opponent": jnp.broadcast_to(jnp.arange(group) >= half, drawn.shape).astype(jnp.float32)}
+    return rollout, columns | (theirs if method.opponent else {})
 
 
 def loss(logits: Array, method: Method, models: Mapping[str, Array], key: Array, rows: int, group: int) -> Array:
@@ -57,7 +56,7 @@ def _say(table: Array, groups: types.Groups, kept_ids: None = None) -> types.Tok
 @functools.partial(jax.jit, static_argnames=("method", "steps", "rows", "group"))
 def train(method: Method, key: Array, *, steps: int, rows: int, group: int) -> Float[Array, "steps Y"]:
     """Log-probabilities on the way from the reference."""
-    optimizer, every = method.optimizer(), dict(method.versions)
+    optimizer = method.optimizer()
 
     def step(carry, given):
         logits, state, others = carry
@@ -69,9 +68,10 @@ def train(method: Method, key: Array, *, steps: int, rows: int, group: int) -> F
             gradient = jax.grad(loss)(moved, method, models, key, rows, group)
             change, state = optimizer.update(gradient, state, moved)
             moved = moved + change
-        due = {role: jnp.where((number + 1) % every[role] == 0, moved, others[role]) for role in every}
-        return (moved, state, others | due), jax.nn.log_softmax(logits)
+        for role, rule in method.versions:
+            share = jnp.where((number + 1) % rule.every == 0, rule.share, 0)
+            others = others | {role: (1 - share) * others[role] + share * moved}
+        return (moved, state, others), jax.nn.log_softmax(logits)
 
-    others = {"ref": REF} | dict.fromkeys(every, REF)
-    given = jnp.arange(steps), jax.random.split(key, steps)
-    return jax.lax.scan(step, (REF, optimizer.init(REF), others), given)[1]
+    start = REF, optimizer.init(REF), {"ref": REF} | dict.fromkeys(dict(method.versions), REF)
+    return jax.lax.scan(step, start, (jnp.arange(steps), jax.random.split(key, steps)))[1]

@@ -25,16 +25,20 @@ class Arrangement:
     """Tokens before which every branch divides: completions of one branch share what comes before."""
     ways: int = 2
     """Branches that each divides into; with `splits`, G is ways to the power of their number."""
+    guest: tuple[str, float] | None = None
+    """The role of a fixed model, and how probably it draws a token in the policy's place: token by token anew."""
 
     def __post_init__(self):
+        if self.guest is not None and not 0 < self.guest[1] < 1:
+            raise ValueError(f"guest={self.guest} draws no token, or all: choose a probability between 0 and 1.")
         ascending = all(a < b for a, b in zip((-1, *self.splits), self.splits, strict=False))
         if self.greedy < 0 or self.given < 0 or self.ways < 2 or not ascending:
             raise ValueError(
                 f"greedy={self.greedy} and given={self.given} must be 0 or more, ways={self.ways} at least 2, and"
                 f" splits={self.splits} token positions from 0, in ascending order."
             )
-        if (self.greedy or self.given) and self.splits:
-            raise ValueError("a tree of completions has no greedy or given ones: take either them or splits.")
+        if (self.greedy or self.given or self.guest) and self.splits:
+            raise ValueError("a tree of completions has no greedy, given or guest's ones: take either them or splits.")
 
     def check(self, group_size: int, length: int) -> None:
         """Refuse groups and completions that it does not fit.

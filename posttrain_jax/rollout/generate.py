@@ -62,7 +62,8 @@ def make_mixed(
 
     Coefficients that sum to 1 are a geometric mixture, token by token; a single one below 1 is a higher temperature.
     The models may differ in all but vocabulary and mesh. `generate` takes their parameters by the same names; the
-    statistics are of the mixture.
+    statistics are of the mixture. With a guest (`arranged`), one of two models draws each token, and the statistics are
+    of that mixture, of probabilities; its entropy is not computed (NaN).
 
     Raises:
         ValueError: as `make_generate`, or the vocabularies differ.
@@ -82,7 +83,9 @@ def _plain(
     arranged.check(group_size, sampling.max_new_tokens)
 
     def generate(params, prompts, prompt_lengths, group_ids, key):
-        samplers = [_Sampler(*one.model.for_sampling(params[name]), one.coefficient) for name, one in parts.items()]
+        guest, _ = arranged.guest or (None, 0)
+        ready = {name: one.model.for_sampling(params[name]) for name, one in parts.items()}
+        samplers = [_Sampler(*ready[name], one.coefficient, name == guest) for name, one in parts.items()]
         keys = sample_keys(key, group_ids, group_size)
         tokens, stats, kept = _decode(samplers, prompts, prompt_lengths, keys, sampling, arranged)
         lengths, truncated = _lengths(tokens, sampling.stop_ids)
@@ -95,6 +98,8 @@ def _plain(
             completion_mask=mask,
             group_ids=group_ids,
         )
+        if arranged.guest is not None:
+            stats = _of_either(parts, params, groups, sampling, arranged)
         stats = jax.tree.map(lambda x: jnp.where(mask, x, 0), stats)
         kept = None if kept is None else jnp.where(mask[..., None], kept, -1)
         rollout = types.Rollout(groups=groups, sampler=stats, truncated=truncated, kept_ids=kept)
@@ -159,6 +164,18 @@ class _Sampler(NamedTuple):
     model: actor_critic.Policy
     params: PyTree
     coefficient: float
+    guest: bool
+    """Whether it draws in the other's place."""
+
+
+def _of_either(parts, params, groups, sampling, arranged) -> types.TokenStats:
+    """log((1 - a) pi + a guest) of the tokens drawn."""
+    role, share = arranged.guest
+    mixed = jnp.full(groups.completions.shape, -jnp.inf)
+    for name, one in parts.items():
+        stats = one.model.token_stats(params[name], groups, temperature=sampling.temperature)
+        mixed = jnp.logaddexp(mixed, stats.logps + jnp.log(share if name == role else 1 - share))
+    return types.TokenStats(mixed, jnp.full_like(mixed, jnp.nan))
 
 
 def _decode(samplers, prompts, prompt_lengths, keys, sampling, arranged):
@@ -171,8 +188,14 @@ def _decode(samplers, prompts, prompt_lengths, keys, sampling, arranged):
     greedy = jnp.asarray(arranged.likeliest(group)) if arranged.greedy else None
     leaders = jnp.asarray(arranged.leaders(group, length))
 
+    coins = jax.vmap(jax.vmap(lambda key: jax.random.split(key)[1]))(keys)
+
     def draw(hidden, t) -> sample.Draw:
         scaled = [x if one.coefficient == 1 else one.coefficient * x for one, x in zip(samplers, hidden, strict=True)]
+        if arranged.guest is not None:
+            coin = jax.vmap(jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, t))))(coins)[..., None]
+            turn = coin < arranged.guest[1]
+            scaled = [jnp.where(turn == one.guest, x, 0) for one, x in zip(samplers, scaled, strict=True)]
         drawn = sample.draw(_joined(scaled, -1), head, keys, t, sampling=sampling, greedy=greedy, **place)
         return jax.tree.map(lambda x: jnp.take(x, leaders[t], axis=1), drawn) if arranged.splits else drawn
 

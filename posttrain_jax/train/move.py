@@ -7,6 +7,7 @@ there each process puts together what its devices are to hold from what others o
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ def to(sharding: NamedSharding, x: Shaped[Array, "..."]) -> Shaped[Array, "..."]
     if _jax_moves(sharding, x):
         return jax.device_put(x, sharding)
     with process.as_one():
-        return jax.make_array_from_callback(x.shape, sharding, functools.partial(_held, x))
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: _held(x, index or ()))
 
 
 def small(sharding: NamedSharding, tree: PyTree) -> PyTree:
@@ -35,7 +36,8 @@ def small(sharding: NamedSharding, tree: PyTree) -> PyTree:
     def one(x: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
         if _jax_moves(sharding, x):
             return jax.device_put(x, sharding)
-        whole = np.asarray(_everywhere(x.sharding.mesh)(x).addressable_data(0))
+        lies: Any = x.sharding  # on a mesh, as all arrays of models and batches
+        whole = np.asarray(_everywhere(lies.mesh)(x).addressable_data(0))
         return jax.make_array_from_callback(x.shape, sharding, lambda index: whole[index])
 
     return jax.tree.map(one, tree)
@@ -72,10 +74,10 @@ def _held(x: Shaped[Array, "..."], index: tuple[slice, ...]) -> Shaped[np.ndarra
     wanted = _ends(index, x.shape)
     part, parts = np.empty([last - first for first, last in wanted], x.dtype), {}
     for shard in x.addressable_shards:
-        both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(wanted, _ends(shard.index, x.shape), strict=True))
+        own = _ends(shard.index or (), x.shape)
+        both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(wanted, own, strict=True))
         if both not in parts and all(first < last for first, last in both):
-            theirs = (first for first, _ in _ends(shard.index, x.shape))
-            there = tuple(slice(a - c, b - c) for (a, b), c in zip(both, theirs, strict=True))
+            there = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(both, own, strict=True))
             here = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(both, wanted, strict=True))
             part[here] = np.asarray(shard.data)[there]
             parts[both] = math.prod(last - first for first, last in both)

@@ -106,7 +106,11 @@ class Sampler:
             raise ValueError(f"group_size={group_size} leaves nothing to the policy beside its opponent: raise it.")
         own = {POLICY: 1.0} if players is None else players.own
         other = {} if players is None else players.opponent
-        self.on_policy = players is None or players.on_policy
+        if arranged.guest is not None:
+            if sampling.top_k is not None:
+                raise ValueError(f"top_k={sampling.top_k} cuts a guest's support elsewhere: sample from all tokens.")
+            own = {**own, arranged.guest[0]: 1.0}
+        self.on_policy = arranged.guest is None and (players is None or players.on_policy)
         """Whether the policy's own completions are drawn from it as it is."""
         self.unplayed = frozenset(versions) - {*own, *other}
         """Versions that no player is."""

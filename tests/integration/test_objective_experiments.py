@@ -77,18 +77,17 @@ def test_one_reward_model_for_two_kinds_of_prompts_does_not_find_it(found):
     assert 0.2 * start < end
 
 
-def test_a_spoiled_step_says_another_result_of_its_sum(found):
+def test_a_spoiled_step_has_its_words_in_another_order(found):
     spoil, draw = found("spoil_steps"), random.Random(0)
-    step = "She sold 48/2 = $<<48/2=24>>24, then."
-    wrong = spoil.wrong_result(step, draw)
-    assert wrong != step
-    result = spoil.SUM.search(wrong)[2]
-    assert wrong == step.replace("24", result)
-    assert spoil.wrong_result("nothing to see", draw) == "nothing to see"
+    for step in ("She sold 48/2 = $<<48/2=24>>24.", "one two"):
+        wrong = spoil.shuffled(step, draw)
+        assert wrong != step
+        assert sorted(wrong.split()) == sorted(step.split())
+    assert spoil.shuffled("alone", draw) == "alone"
 
 
 def test_half_of_the_labelled_steps_are_right_wherever_they_stand(found, tmp_path):
-    rows = [{"question": f"{i}?", "answer": "a <<1+1=2>>2\nb\nc <<2+2=4>>4\n#### 4"} for i in range(2000)]
+    rows = [{"question": f"{i}?", "answer": "a <<1+1=2>>2\nb or not\nc <<2+2=4>>4\n#### 4"} for i in range(2000)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     spoil = found("spoil_steps")
     spoil.main(spoil.Config(spoil.source.Source(str(tmp_path / "rows.jsonl")), tmp_path / "steps.jsonl"))

@@ -48,6 +48,8 @@ def test_nash_mirror_prox():
         if number == 1:
             np.testing.assert_allclose(jnp.exp(half), [0.559191, 0.237547, 0.203262], atol=2e-6)
             np.testing.assert_allclose(jnp.exp(policy), [0.541946, 0.236813, 0.221241], atol=2e-6)
+        if number == 1:  # the bound on the first step
+            np.testing.assert_allclose(distance(REF) / (1 + 2 * BETA), 0.088541, atol=2e-6)
         if number in (1, 10):
             assert distance(policy) == pytest.approx({1: 0.066856, 10: 9.6895e-4}[number], abs=3e-6)
         assert distance(policy) <= (1 + 2 * BETA) ** -number * distance(REF) + 1e-6

@@ -49,7 +49,7 @@ def parts(tiny):
 
 OWN = {
     "gkd": OnPolicy(GKD(generator.ReverseKL())),
-    "minillm": MiniLLM(),
+    "minillm": MiniLLM(teacher_share=0.2),
     "akl": OnPolicy(akl.akl()),
     "live_top_k": OnPolicy(LiveTopK(3, tail.Bucketed(generator.ReverseKL()), "policy")),
     "sink_kd": OnPolicy(SinKD(kl_coef=1.0, sinkhorn_coef=0.1, tokens=2)),

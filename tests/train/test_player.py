@@ -9,6 +9,7 @@ import pytest
 import resuming
 from playing import ADAM, SAMPLING, WORDS, letters_a, parts
 
+from posttrain_jax import arrangement
 from posttrain_jax.losses import contest
 from posttrain_jax.recipes.policy import grpo, nash_md, nash_mp
 from posttrain_jax.recipes.preference import dno_prct, online_ipo1
@@ -92,6 +93,27 @@ def test_the_policy_draws_as_without_an_opponent_and_mixtures_are_of_logits(mode
 KEY = jax.random.key(7)
 
 
+def test_a_guest_draws_tokens_in_the_policys_place(model, start):
+    """Of 2,000 first tokens of one prompt, each comes as often as (1 - a) pi + a guest has it, a = .3."""
+    rows = jnp.tile(jnp.array([[1, 2]]), (4, 1)), jnp.full(4, 2), jnp.arange(4)
+    other = model.init(jax.random.key(3))
+    given, whole = jax.device_put(rows, model.row_sharding), arrangement.Arrangement(guest=("teacher", 0.3))
+    fixed = {"teacher": reference.Fixed(model, other, WORDS)}
+    sampler = player.Sampler(model, SAMPLING, 500, whole, fixed=fixed)
+    assert not sampler.on_policy
+    rollout = sampler({"policy": start, "teacher": other}, *given, KEY)
+    mine, theirs = (jnp.exp(model.token_stats(x, rollout.groups).logps) for x in (start, other))
+    mixed = 0.7 * mine + 0.3 * theirs
+    assert abs(mine - theirs).max() > 0.1
+    mask = rollout.groups.completion_mask
+    np.testing.assert_allclose(jnp.exp(rollout.sampler.logps), jnp.where(mask, mixed, 1), rtol=1e-5)
+    first = np.asarray(rollout.groups.completions)[..., 0].ravel()
+    for token in range(model.config.vocab_size):
+        if (first == token).any():
+            probability = float(np.asarray(mixed)[..., 0].ravel()[first == token][0])
+            assert np.mean(first == token) == pytest.approx(probability, abs=4 * (probability / 2000) ** 0.5)
+
+
 def test_what_does_not_fit_is_refused(model):
     players, game = player.Players({"ref": 1.0}), nash_md.NashMD(preference=contest.hard)
     with pytest.raises(ValueError, match="takes all completions for the policy's own"):
@@ -108,6 +130,13 @@ def test_what_does_not_fit_is_refused(model):
         player.Sampler(model, dataclasses.replace(SAMPLING, top_k=3), 4, players=players)
     with pytest.raises(ValueError, match="group_size=1 leaves nothing"):
         player.Sampler(model, SAMPLING, 1, players=players)
+    guest = arrangement.Arrangement(guest=("teacher", 0.3))
+    with pytest.raises(ValueError, match="top_k=3 cuts a guest's support"):
+        player.Sampler(model, dataclasses.replace(SAMPLING, top_k=3), 4, guest)
+    with pytest.raises(ValueError, match="the player 'teacher' is none of"):
+        player.Sampler(model, SAMPLING, 4, guest)
+    with pytest.raises(ValueError, match="draws no token, or all"):
+        arrangement.Arrangement(guest=("teacher", 1.0))
     for wrong in ({"opponent": {"ref": 1.0}, "count": 0}, {"opponent": {}}):
         with pytest.raises(ValueError, match="at least"):
             player.Players(**wrong)

@@ -2,12 +2,10 @@
 
     L = mean_t [ KL(pi(. | s_t) || teacher(. | s_t)) - min(w r A, clip(w r, 1 - eps, 1 + eps) A) ]
     A_t = mean of d_s over s > t, whitened,   d = clip(log(teacher / pi) / scale),   r = pi / pi_old
-    w_t = pi_old / ((1 - a) pi_old + a teacher)
 
-A token's own divergence is exact, what it leads to is a reward. With sums for means, without whitening and clipping,
-both have exactly the gradient of KL(pi || teacher) of completions. w is for tokens drawn from a mixture of student and
-teacher; it weighs the second term alone, as in the authors' code, in which A has the own reward, unlike the paper's.
-"""
+A token's own divergence is exact, what it leads to a reward: with sums for means, unwhitened, unclipped, both have the
+gradient of KL(pi || teacher) of completions. The teacher draws a of all tokens, for which w = pi_old / ((1 - a) pi_old
++ a teacher) makes up, in the second term as in their code, whose A has the own reward. Pre-training is left out."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import comparison, types
+from posttrain_jax import arrangement, comparison, types
 from posttrain_jax.losses import advantage, generator, ratio, returns, surrogate, weight
 from posttrain_jax.recipes import asked
 
@@ -36,7 +34,7 @@ class MiniLLM:
     following: returns.Following = returns.following_mean
     """From rewards to A before whitening; `returns.remaining_mean` is the code's."""
     teacher_share: float = 0.0
-    """Of the teacher in the mixture that was sampled from (a); the paper mixes 0.2 in."""
+    """Of the tokens, that the teacher draws (a), on the policy's mesh; 0.2 in the paper."""
 
     def __post_init__(self):
         surrogate.check_range(low=self.clip_low, high=self.clip_high)
@@ -47,6 +45,11 @@ class MiniLLM:
     def needs_ref(self) -> bool:
         """Never."""
         return False
+
+    @property
+    def arrangement(self) -> arrangement.Arrangement:
+        """Tokens of both."""
+        return arrangement.Arrangement(guest=("teacher", self.teacher_share) if self.teacher_share else None)
 
     def init_memory(self) -> tuple[()]:
         """Nothing."""
@@ -61,15 +64,12 @@ class MiniLLM:
     ) -> tuple[types.PolicyBatch, PyTree]:
         """The teacher's rewards; of those given only which are NaN is looked at: such completions do not count."""
         groups, counted = rollout.groups, rollout.groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
-        gaps = asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps - rollout.sampler.logps
+        own = lookup.policy(groups).logps if self.teacher_share else rollout.sampler.logps
+        gaps = asked.model(self, lookup, "teacher")(groups, rollout.kept_ids).logps - own
         behind = self.following(jnp.clip(gaps / self.scale, -self.limit, self.limit), counted)
-        corrections = -generator.log_mixture(gaps, self.teacher_share)
-        return types.PolicyBatch(
-            completion_mask=groups.completion_mask,
-            advantages=advantage.whitened(behind, counted),
-            token_weights=weight.token_mean(counted),
-            extra={"log_weights": jnp.where(counted, corrections, 0)},
-        ), memory
+        extra = {"log_weights": jnp.where(counted, -generator.log_mixture(gaps, self.teacher_share), 0)}
+        advantages = advantage.whitened(behind, counted)
+        return types.PolicyBatch(groups.completion_mask, advantages, weight.token_mean(counted), extra=extra), memory
 
     def loss(self, policy: types.TokenStats, batch: types.PolicyBatch) -> tuple[Float[Array, ""], types.Metrics]:
         """The equation above."""

@@ -20,8 +20,12 @@ def credit(recipe, *, rewards=0.0):
     def teacher(*_):
         return types.TokenStats(TEACHER, jnp.zeros(MASK.shape))
 
-    lookup = types.Lookup(teacher, teacher, jax.random.key(0), fixed={"teacher": teacher})
-    return recipe.credit(rollout(MASK, STUDENT), jnp.full((1, 1), rewards), {}, lookup, ())[0]
+    def student(*_):
+        return types.TokenStats(STUDENT, jnp.zeros(MASK.shape))
+
+    lookup = types.Lookup(student, student, jax.random.key(0), fixed={"teacher": teacher})
+    drawn = jnp.logaddexp(STUDENT, TEACHER) if recipe.teacher_share else STUDENT  # not what the ratios are of
+    return recipe.credit(rollout(MASK, drawn), jnp.full((1, 1), rewards), {}, lookup, ())[0]
 
 
 def policy(logps, divergences):

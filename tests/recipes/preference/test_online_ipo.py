@@ -71,6 +71,9 @@ def offline(recipe, ratios, **columns):
 
 
 def test_dno():
+    """The target is sigmoid(.8 - .3) = .622459."""
+    by_hand = -0.622459 * np.log(1 / (1 + np.exp(-0.3))) - (1 - 0.622459) * np.log(1 / (1 + np.exp(0.3)))
+    np.testing.assert_allclose(by_hand, 0.667617, atol=1e-6)
     np.testing.assert_allclose(offline(dno.DNO(0.1), [3.0, 0.0], win_rates=[0.8, 0.3]), 0.667617, atol=1e-6)
     best = offline(dno.DNO(0.1), [5.0, 0.0], win_rates=[0.8, 0.3])
     np.testing.assert_allclose(best, 0.662848, atol=1e-6)
