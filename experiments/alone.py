@@ -25,7 +25,7 @@ def parts(
 ) -> online.Online:
     """`recipe` on own completions; `c` says sizes and data, as `distill.Config` does."""
     if c.stored_entries:
-        raise SystemExit("a stored teacher has not seen the student's own completions: leave one of the two out.")
+        raise ValueError("a stored teacher has not seen the student's own completions: leave one of the two out.")
     words = start.tokenizer
     rows, _ = prompts.encode(c.source.read(), c.read.prompt, words, encode.Limits(c.max_prompt, c.max_completion))
     pad = prompts.Pad([c.max_prompt], words.pad_id)
