@@ -71,7 +71,13 @@ class Engine(NamedTuple):
     finish: Callable[..., types.Rollout]
 
 
-def make_engine(model: actor_critic.Policy, sampling: sample.Sampling, group_size: int, output_tokens: int) -> Engine:
+def make_engine(
+    model: actor_critic.Policy,
+    sampling: sample.Sampling,
+    group_size: int,
+    output_tokens: int,
+    turn_tokens: int | None = None,
+) -> Engine:
     """Compile the stages.
 
     Args:
@@ -79,6 +85,7 @@ def make_engine(model: actor_critic.Policy, sampling: sample.Sampling, group_siz
         sampling: its stop ids end turns, its `max_new_tokens` are of all turns and all tool output together.
         group_size: completions of a prompt.
         output_tokens: the most that the environment says between two turns (W): `output` is `[P, G, W]`.
+        turn_tokens: the most that the policy says in a turn, which then ends without a stop id; None has no such limit.
 
     Raises:
         ValueError: as `generate.make_generate`; a size is below 1.
@@ -121,7 +128,7 @@ def make_engine(model: actor_critic.Policy, sampling: sample.Sampling, group_siz
         silent = lambda own, written, *_: (own, written)  # noqa: E731
         before = state.own, state.written, output, output_lengths
         own, written = lax.cond(jnp.any(output_lengths > 0), listen, silent, *before)
-        own, written = _decode(sampler, weights, prompt, own, written, going, sampling)
+        own, written = _decode(sampler, weights, prompt, own, written, going, sampling, turn_tokens)
         return state._replace(own=own, written=written)
 
     return Engine(
@@ -158,9 +165,10 @@ def _listening(sampler, weights: PyTree, prompt: kv_cache.PromptCache):
     return listen
 
 
-def _decode(sampler, weights, prompt, own, written: Written, going, sampling: sample.Sampling):
+def _decode(sampler, weights, prompt, own, written: Written, going, sampling: sample.Sampling, turn_tokens: int | None):
     """Token by token until every completion that goes on has ended its turn or has no room left."""
     draw, length = _drawing(sampler, weights, sampling), sampling.max_new_tokens
+    ends = length if turn_tokens is None else jnp.minimum(length, written.lengths + turn_tokens)
 
     def step(carry):
         own, written, going = carry
@@ -169,7 +177,7 @@ def _decode(sampler, weights, prompt, own, written: Written, going, sampling: sa
         states, own = sampler.extend(weights, prompt, token.tokens[..., None], own, written.lengths)
         stops = generate.stops(token.tokens, sampling.stop_ids)
         written = _put(written, token, states[:, :, 0], stops, going)
-        return own, written, going & ~stops & (written.lengths < length)
+        return own, written, going & ~stops & (written.lengths < ends)
 
     start = (own, written, going & (written.lengths < length))
     own, written, _ = lax.while_loop(lambda carry: jnp.any(carry[2]), step, start)

@@ -36,12 +36,16 @@ class Turns:
     """Of a reply with its frame; of longer ones the end is cut."""
     frame: frames.Frame = frames.Frame()
     """Around each reply: `frame.of_template` where there is a chat template."""
+    turn_tokens: int | None = None
+    """Of a turn of the policy; one that is longer is interrupted there, and replied to. None interrupts none."""
     alike: anchor.Alike = anchor.equal
     """Which replies are one state, for recipes that compare turns of one state: equal ones, or `anchor.Similar()`."""
 
     def __post_init__(self):
         if self.limit < 1:
             raise ValueError(f"limit={self.limit} turns say nothing: allow at least 1.")
+        if self.turn_tokens is not None and self.turn_tokens < 1:
+            raise ValueError(f"turn_tokens={self.turn_tokens} leaves the policy no word: allow at least 1.")
 
 
 ALONE = "dialogues run in one process, and these are {}: use one host, or completions of one turn."
@@ -74,7 +78,7 @@ class Conversation:
         """
         if jax.process_count() > 1:
             raise ValueError(ALONE.format(jax.process_count()))
-        stages = engine.make_engine(model, sampling, group_size, turns.output_tokens)
+        stages = engine.make_engine(model, sampling, group_size, turns.output_tokens, turns.turn_tokens)
         self._stages = engine.Engine(*(checked("sampling", stage) for stage in stages))
         self._turns, self._words, self._sampling, self._rows = turns, words, sampling, model.row_sharding
         frame = turns.frame.before, turns.frame.after
@@ -115,7 +119,8 @@ class Conversation:
         for at in notes.next_turn():
             text = said(self._words, tokens[at][notes.ends[at] : lengths[at]].tolist())
             waits = notes.spoken(at, number, int(lengths[at]), text)
-            if stopped[at]:
+            interrupted = self._turns.turn_tokens is not None and lengths[at] < self._sampling.max_new_tokens
+            if stopped[at] or interrupted:
                 asked[at] = waits
             else:
                 notes.cut(at)
@@ -123,6 +128,8 @@ class Conversation:
         for at, reply in zip(asked, replies, strict=True):
             ids = [] if reply.text is None else self._framed(reply.text)
             notes.replied(at, number, reply, ids, self._words.decode(ids))
+            if reply.text is None and not stopped[at]:
+                notes.cut(at)
 
     def _framed(self, text: str) -> list[int]:
         return [*self._before, *self._words.encode(text)[: self._room], *self._after]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from posttrain_jax import types
-from posttrain_jax.environment import host
+from posttrain_jax.environment import host, interruption
 from posttrain_jax.losses import advantage, weight
 from posttrain_jax.models import attention, sharding
 from posttrain_jax.recipes.policy import grpo
@@ -34,7 +34,9 @@ def prompts(rows=P):
 
 
 @functools.lru_cache
-def talked(environment=ECHO, *, mesh=(1, 1, 1), sampling=SAMPLING, limit=TURNS, output=OUTPUT, frame=None):
+def talked(
+    environment=ECHO, *, mesh=(1, 1, 1), sampling=SAMPLING, limit=TURNS, output=OUTPUT, frame=None, interrupt=None
+):
     """The model, its parameters, a rollout, and what stood there after each turn; made once."""
     model = tiny.model(sharding.make_mesh(**dict(zip(sharding.AXES, mesh, strict=True))), num_layers=1)
     params, seen = tiny.params(model), []
@@ -49,7 +51,7 @@ def talked(environment=ECHO, *, mesh=(1, 1, 1), sampling=SAMPLING, limit=TURNS, 
         return run
 
     with host.Host(environment, workers=0, timeout_s=1.0) as there:
-        turns = turn.Turns(there, limit, output, frames.Frame() if frame is None else frame)
+        turns = turn.Turns(there, limit, output, frames.Frame() if frame is None else frame, interrupt)
         talk = turn.Conversation(model, sampling, G, turns, WORDS, checked=watched)
         arrays = jax.device_put(prompts(), model.row_sharding)
         rollout = talk(params, *arrays, jax.random.key(0), [{"row": row} for row in range(P)])
@@ -333,6 +335,28 @@ def test_the_shortest_budgets():
     assert rollout.truncated.all()
 
 
+def test_a_turn_that_is_too_long_is_interrupted_and_the_answer_follows():
+    """A thought of three tokens at most, then a phrase that ends it, then the answer with what room is left."""
+    model, params, rollout, _ = talked(interruption.Interruption("x3", thought_end="3"), limit=2, interrupt=3)
+    free = talked(drifting.Echo(0))[2]
+    groups, ids = jax.device_get((rollout.groups, rollout.segments.ids))
+    forced = 0
+    for at in places():
+        first, answer = own(rollout, at, 0), own(rollout, at, 1)
+        assert 1 <= len(first) <= 3
+        np.testing.assert_array_equal(first, np.asarray(free.groups.completions[at])[: len(first)])
+        said = groups.completions[at][~groups.completion_mask[at] & (ids[at] == 0)].tolist()
+        # none of these tokens holds the end of a thought
+        assert said == WORDS.encode("x3")
+        # the answer is interrupted too, and the environment has nothing to say to it
+        assert 1 <= len(answer) <= 3
+        assert bool(rollout.truncated[at]) == (answer[-1] not in SAMPLING.stop_ids)
+        forced += first[-1] not in SAMPLING.stop_ids
+    assert forced > 3
+    trainer = jax.jit(functools.partial(model.token_stats, params, temperature=0.8))(rollout.groups)
+    np.testing.assert_allclose(trainer.logps, rollout.sampler.logps, atol=2e-5)
+
+
 # Reproducibility
 
 
@@ -385,6 +409,8 @@ def test_refusals(monkeypatch):
 
     with pytest.raises(ValueError, match="limit=0 turns"):
         build(limit=0)
+    with pytest.raises(ValueError, match="turn_tokens=0"):
+        build(turn_tokens=0)
     with pytest.raises(ValueError, match="output_tokens=0"):
         build(output_tokens=0)
     with pytest.raises(ValueError, match="no more than the frame"):
