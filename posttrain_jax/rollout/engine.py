@@ -106,17 +106,7 @@ def make_engine(
         draw = _drawing(sampler, weights, sampling)
         one = jax.eval_shape(draw, hidden, keys, jnp.zeros((count, group_size), jnp.int32))
         kept = None if one.kept_ids is None else jnp.full((count, group_size, length, one.kept_ids.shape[-1]), -1)
-        nothing = jnp.zeros((count, group_size, length), jnp.float32)
-        written = Written(
-            tokens=jnp.full(nothing.shape, sampling.pad_id, jnp.int32),
-            drawn=jnp.zeros(nothing.shape, bool),
-            sampler=types.TokenStats(logps=nothing, entropy=nothing),
-            kept_ids=kept,
-            lengths=jnp.zeros(keys.shape, jnp.int32),
-            stopped=jnp.zeros(keys.shape, bool),
-            hidden=hidden,
-            keys=keys,
-        )
+        written = _nothing(hidden, keys, kept, length, sampling.pad_id)
         # room for a whole block of output that begins behind the last token
         own = sampler.own_cache(count, group_size, length + output_tokens)
         return State((prompt.keys, prompt.values), own, prompt.lengths, written)
@@ -135,6 +125,21 @@ def make_engine(
         jax.jit(begin, out_shardings=lie),
         jax.jit(speak, out_shardings=lie, donate_argnums=1),
         jax.jit(_finish, out_shardings=rows),
+    )
+
+
+def _nothing(hidden, keys, kept_ids, length: int, pad_id: int) -> Written:
+    """Before the first turn."""
+    stats = jnp.zeros((*keys.shape, length), jnp.float32)
+    return Written(
+        tokens=jnp.full(stats.shape, pad_id, jnp.int32),
+        drawn=jnp.zeros(stats.shape, bool),
+        sampler=types.TokenStats(logps=stats, entropy=stats),
+        kept_ids=kept_ids,
+        lengths=jnp.zeros(keys.shape, jnp.int32),
+        stopped=jnp.zeros(keys.shape, bool),
+        hidden=hidden,
+        keys=keys,
     )
 
 

@@ -63,7 +63,7 @@ def parts(*, recipe=None, reward=many, environment=steps, limit=4, rows=None, **
     encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, encode.Limits(4, 6))
     there = host.Host(environment, workers=0, timeout_s=1.0)
     given = {
-        "model": changes.pop("model", None) or model(),
+        "model": model(),
         "recipe": recipe or gigpo.GiGPO(recipe=grpo.GRPO(kl_coef=0.0)),
         "optimizer": optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2))),
         "tokenizer": WORDS,
@@ -353,7 +353,7 @@ def test_refusals(changes, sentence):
 
 
 def test_several_processes_are_refused_at_once(monkeypatch):
-    made = model()
+    made = parts()
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(ValueError, match="in one process, and these are 2"):
-        parts(model=made)
+        dataclasses.replace(made)
