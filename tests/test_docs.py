@@ -62,7 +62,18 @@ def test_commands_of_the_readme_parse(command, monkeypatch):
     tyro.cli(module.Config, args=arguments)
 
 
+METHODS = (ROOT / "docs" / "preference_methods.md").read_text()
+READINGS = re.findall(r"`((?:read|moving):[^`]+|--fixed [^`]+)`", METHODS[METHODS.index("| `dpo.py ...`") :])
+
+
+@pytest.mark.parametrize("words", READINGS)
+def test_kinds_of_data_parse(words, monkeypatch):
+    needed = "--model m --data d --folder f --steps 1 --max-prompt 8 --max-completion 8 --learning-rate 1e-3"
+    test_commands_of_the_readme_parse(f"python experiments/dpo.py {needed} {words}", monkeypatch)
+
+
 def test_there_are_commands():
+    assert len(READINGS) >= 15
     assert len(COMMANDS) >= 5
 
 
