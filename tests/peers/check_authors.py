@@ -6,9 +6,9 @@ Each function states in a few lines what the named file computes, in float64, fr
 vocabulary of four words. Three pairs of completions of two to four tokens. Writes losses, and gradients by the policy's
 logits. Where the file differs from the paper or from the recipe, the function says so.
 
-DDRO's code (kidist-amde/ddro) is TRL's DPO with beta 0.4. Looked for twice, by method, by author and by names that such code
-would use, and not found: the authors' code of T-REG, HyPO, MAPL, GRAO, accelerated preference optimization, Curry-DPO,
-RE-PO (its site has none) and implicit-reward SFT.
+DDRO's code (kidist-amde/ddro) is TRL's DPO with beta 0.4. Looked for twice, by method, author and names in code, and
+not found: the authors' code of T-REG, HyPO, MAPL, GRAO, accelerated preference optimization, Curry-DPO, RE-PO
+(its site has none) and implicit-reward SFT.
 """
 
 import json
