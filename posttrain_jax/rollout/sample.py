@@ -1,6 +1,7 @@
 """Drawing the next token: Gumbel-max over a vocabulary that may be cut over devices, with optional truncation."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -74,66 +75,92 @@ def draw(
     `t` is one number, or one for each completion. A completion's noise depends on its own key and `t` alone: not on the
     batch, nor on how the vocabulary is cut. Each device makes the part of it that it needs.
 
+    Of the whole vocabulary, first a block of ids is drawn by its mass, then an id inside: noise for every id would take
+    longer to make than the logits.
+
     Source: the Gumbel-max trick (Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030).
     """
 
     top_k = sampling.top_k
 
-    def island(hidden, weight, keys, noise, scale):
+    def island(hidden, weight, keys, noise, likeliest):
         flat = sharding.varying(hidden.reshape(-1, hidden.shape[-1]), "tensor")
         logits = jnp.dot(flat, weight.astype(hidden.dtype), preferred_element_type=jnp.float32)
         logits = logits / (sampling.temperature or 1.0)
+        noise, likeliest = jax.tree.map(lambda x: x.reshape(len(flat), *x.shape[2:]), (noise, likeliest))
         if top_k is None:
-            drawn = _from_all(None if noise is None else noise.reshape(logits.shape), logits)
+            drawn = _from_all(noise, likeliest, logits)
         else:
-            drawn = _from_kept(
-                keys.reshape(-1), logits, sampling, top_k, None if scale is None else scale.reshape(-1, 1)
-            )
+            drawn = _from_kept(keys.reshape(-1), likeliest, logits, sampling, top_k)
         return jax.tree.map(lambda x: x.reshape(*hidden.shape[:2], *x.shape[1:]), drawn)
 
-    rows, cut = Spec(sharding.ROWS), Spec(sharding.ROWS, None, rules.vocab)
+    rows = Spec(sharding.ROWS)
     keys = jax.vmap(jax.vmap(jax.random.fold_in))(keys, jnp.broadcast_to(t, keys.shape))
-    noise = None
-    if top_k is None and sampling.temperature > 0:
-        # Outside the island, where each device makes the part that it holds, and the whole is the same on any mesh.
-        noise = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, weight.shape[1:])))(keys)
-        noise = sharding.constrain(noise, mesh, cut)
-    scale = None
-    if greedy is not None:
-        scale = jnp.broadcast_to((~greedy).astype(jnp.float32), keys.shape)
-        noise = None if noise is None else noise * scale[..., None]
-    specs = (rows, rules.spec("head", stacked=False), rows, cut, rows)
+    noise = _noise(keys, weight.shape[1], mesh, rules) if top_k is None and sampling.temperature > 0 else (None, None)
+    likeliest = None if greedy is None else jnp.broadcast_to(greedy, keys.shape)
+    specs = (rows, rules.spec("head", stacked=False), rows, (Spec(sharding.ROWS, None, rules.vocab), rows), rows)
     tokens, logps, entropy, kept = jax.shard_map(island, mesh=mesh, in_specs=specs, out_specs=rows)(
-        hidden, weight, keys, noise, scale
+        hidden, weight, keys, noise, likeliest
     )
     return Draw(tokens=tokens, logps=logps, entropy=entropy, kept_ids=kept)
 
 
-def _from_all(noise: Float[Array, "N v"] | None, logits: Float[Array, "N v"]):
-    size = logits.shape[1]
-    first = lax.axis_index("tensor") * size
-    ids = lax.broadcasted_iota(jnp.int32, logits.shape, 1) + first
-    scores = logits
-    if noise is not None:
-        # Without the barrier the sum is computed anew, with other rounding, for each of its two uses.
-        scores = lax.optimization_barrier(logits + noise)
-    best = lax.pmax(scores.max(-1, keepdims=True), "tensor")
-    tokens = lax.pmin(jnp.min(jnp.where(scores == best, ids, jnp.iinfo(jnp.int32).max), axis=-1), "tensor")
+def _noise(
+    keys: Key[Array, "P G"], vocab: int, mesh: Mesh, rules: sharding.Rules
+) -> tuple[Float[Array, "P G B"], Float[Array, "P G b"]]:
+    """For each of B blocks of b ids, and for each id of the block that is drawn."""
+    size = block_size(vocab, mesh.shape["tensor"])
+    gumbel = jax.vmap(jax.vmap(jax.random.gumbel, (0, None)), (0, None))
+    # Outside the island, where each device makes the part that it holds, and the whole is the same on any mesh.
+    cut = Spec(sharding.ROWS, None, rules.vocab)
+    of_blocks = sharding.constrain(gumbel(keys, (vocab // size,)), mesh, cut)
+    return of_blocks, gumbel(jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (0, None))(keys, 1), (size,))
 
-    top = lax.pmax(logits.max(-1, keepdims=True), "tensor")
-    weights = jnp.exp(logits - top)
+
+def block_size(vocab: int, shards: int) -> int:
+    """Ids in a block of the vocabulary: a power of two, so that blocks lie whole on a shard.
+
+    It is the same for up to eight shards. A small vocabulary is not worth it.
+    """
+    return 1 if vocab < 1024 else math.gcd(max(1, math.gcd(vocab, 1024) // 8), vocab // shards)
+
+
+def _from_all(
+    noise: tuple[Float[Array, "N B"] | None, Float[Array, "N b"] | None],
+    likeliest: Bool[Array, "N"] | None,
+    logits: Float[Array, "N v"],
+):
+    first = lax.axis_index("tensor") * logits.shape[1]
+    ids = lax.broadcasted_iota(jnp.int32, logits.shape, 1) + first
+    top = lax.pmax(logits.max(-1), "tensor")
+    weights = jnp.exp(logits - top[:, None])
+    best = jnp.argmax(logits, axis=-1).astype(jnp.int32) + first
+    tokens = _leading(logits.max(-1), best)
+    of_blocks, inside = noise
+    if of_blocks is not None and inside is not None:
+        masses = jnp.log(weights.reshape(*of_blocks.shape, -1).sum(-1)) + of_blocks
+        block = jnp.argmax(masses, axis=-1).astype(jnp.int32)
+        members = jnp.take_along_axis(logits.reshape(*of_blocks.shape, -1), block[:, None, None], axis=1)[:, 0]
+        drawn = jnp.argmax(members + inside, axis=-1).astype(jnp.int32) + block * inside.shape[1] + first
+        drawn = _leading(masses.max(-1), drawn)
+        tokens = drawn if likeliest is None else jnp.where(likeliest, tokens, drawn)
     chosen = jnp.where(ids == tokens[:, None], logits, 0)
     sums = lax.psum(jnp.stack([weights.sum(-1), (weights * logits).sum(-1), chosen.sum(-1)]), "tensor")
-    log_norm = top[:, 0] + jnp.log(sums[0])
+    log_norm = top + jnp.log(sums[0])
     return tokens, sums[2] - log_norm, log_norm - sums[1] / sums[0], None
+
+
+def _leading(scores: Float[Array, "N"], ids: Int[Array, "N"]) -> Int[Array, "N"]:
+    """The id of the shard whose score is highest, the lower of equals."""
+    return lax.pmin(jnp.where(scores == lax.pmax(scores, "tensor"), ids, jnp.iinfo(jnp.int32).max), "tensor")
 
 
 def _from_kept(
     keys: Key[Array, "N"],
+    likeliest: Bool[Array, "N"] | None,
     logits: Float[Array, "N v"],
     sampling: Sampling,
     top_k: int,
-    scale: Float[Array, "N 1"] | None,
 ):
     logits, ids = _likeliest(logits, top_k)
     kept = keep(logits, top_p=sampling.top_p, min_p=sampling.min_p)
@@ -141,7 +168,7 @@ def _from_kept(
     scores = log_probs
     if sampling.temperature > 0:
         noise = jax.vmap(lambda key: jax.random.gumbel(key, (logits.shape[1],)))(keys)
-        scores = scores + (noise if scale is None else noise * scale)
+        scores = scores + (noise if likeliest is None else jnp.where(likeliest[:, None], 0, noise))
     choice = jnp.argmax(scores, axis=-1)[:, None]
     tokens = jnp.take_along_axis(ids, choice, axis=1)[:, 0]
     logps = jnp.take_along_axis(log_probs, choice, axis=1)[:, 0]

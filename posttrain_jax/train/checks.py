@@ -131,9 +131,7 @@ def agreement(
     sampler: types.TokenStats, policy: types.TokenStats, mask: Bool[Array, "P G T"], params: PyTree[Array]
 ) -> None:
     """Sampler and trainer must mean the same distribution; where they do not, `params` may be to blame."""
-    far = jnp.abs(sampler.logps - policy.logps)
-    share = float(masked.mean((far > np.log(1.1)).astype(jnp.float32), mask))
-    median = float(jnp.nanmedian(jnp.where(mask, far, jnp.nan)))
+    median, share = map(float, _disagreement(sampler.logps, policy.logps, mask))
     if not (median <= MEDIAN_NATS and share <= FAR_SHARE):
         with process.as_one():
             parameters(params)
@@ -143,9 +141,18 @@ def agreement(
         )
 
 
+@jax.jit
+def _disagreement(
+    sampler: Float[Array, "P G T"], policy: Float[Array, "P G T"], mask: Bool[Array, "P G T"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Median difference in nats, and the share of ratios that are off by more than 10 %."""
+    far = jnp.abs(sampler - policy)
+    return jnp.nanmedian(jnp.where(mask, far, jnp.nan)), masked.mean((far > np.log(1.1)).astype(jnp.float32), mask)
+
+
 def starts_at_reference(policy: Float[Array, "P G T"], ref: Float[Array, "P G T"], mask: Bool[Array, "P G T"]) -> None:
     """Before the first update the divergence from the reference is 0 (and the loss of DPO is ln 2)."""
-    largest = float(jnp.max(jnp.where(mask, jnp.abs(policy - ref), 0)))
+    largest = float(_largest(policy, ref, mask))
     if not largest <= 1e-4:
         raise ValueError(
             f"policy and reference differ by up to {largest:.3g} nats before the first update: start the run with the"
@@ -153,17 +160,29 @@ def starts_at_reference(policy: Float[Array, "P G T"], ref: Float[Array, "P G T"
         )
 
 
+@jax.jit
+def _largest(policy: Float[Array, "P G T"], ref: Float[Array, "P G T"], mask: Bool[Array, "P G T"]) -> Float[Array, ""]:
+    return jnp.max(jnp.where(mask, jnp.abs(policy - ref), 0))
+
+
 def rewards(values: Float[Array, "P G"]) -> None:
     """Some rewards of the first batch are finite, and they are not all the same."""
-    scored = jnp.isfinite(values)
-    if not bool(jnp.any(scored)):
+    count, mean, variance = map(float, _moments(values))
+    if not count:
         raise ValueError("no completion of the first batch could be scored: run the reward on one example by hand.")
-    if float(masked.variance(values, scored)) == 0:
+    if variance == 0:
         raise ValueError(
-            f"all {int(jnp.sum(scored))} rewards of the first batch are {float(masked.mean(values, scored)):g}, from"
+            f"all {count:.0f} rewards of the first batch are {mean:g}, from"
             " which nothing can be learned: use an easier task, more prompts, a shaped reward, or (in code)"
             " Online(refuse_equal_rewards=False)."
         )
+
+
+@jax.jit
+def _moments(values: Float[Array, "P G"]) -> tuple[Int[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Of the finite ones: their number, mean and variance."""
+    scored = jnp.isfinite(values)
+    return jnp.sum(scored), masked.mean(values, scored), masked.variance(values, scored)
 
 
 def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> None:

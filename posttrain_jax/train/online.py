@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
@@ -120,9 +120,9 @@ def run_online(
                 fixed = others.params(ref.params, found.rollout.groups, ref.versions)
                 batch, memory = stages.credit(state, ref, found, fixed)
             if step == journal.start + 1:
-                stages.check_rollout(state, found)
-            if step == 1:
-                stages.check_learning(state, ref.params if ref_params is None else None, found, batch)
+                policy = stages.check_rollout(state, found)
+                if step == 1:
+                    stages.check_learning(policy, ref.params if ref_params is None else None, found, batch)
             with clock.phase("update"):
                 state, learned = stages.learn(state, ref, found, batch, fixed)
                 del fixed  # hidden states of a teacher, which the next rollout has no use for
@@ -229,22 +229,22 @@ class _Stages:
                 break
         return state, values
 
-    def check_rollout(self, state: types.TrainState, found: experience.Experience) -> None:
-        """Refuse parameters that hold NaN, and a sampler that is not the policy; an opponent is not looked at."""
-        rollout, whole = found.sampled, self._whole(state)
+    def check_rollout(self, state: types.TrainState, found: experience.Experience) -> Array:
+        """The policy's log-probabilities, `[P, G, T]`; refuses NaN parameters, and a sampler that is not the policy."""
+        whole, (rollout, _, sampled, *_) = self._whole(state), found
+        policy = self._score(whole, rollout.groups, rollout.kept_ids)
         if self._sampler.on_policy:
-            policy = self._score(whole, rollout.groups, rollout.kept_ids)
-            checks.agreement(rollout.sampler, policy, self._sampler.own(rollout), whole)
+            drawn = policy if sampled is rollout else self._score(whole, sampled.groups, sampled.kept_ids)
+            checks.agreement(sampled.sampler, drawn, self._sampler.own(sampled), whole)
+        return policy.logps
 
-    def check_learning(
-        self, state: types.TrainState, start: PyTree | None, found: experience.Experience, batch: Any
-    ) -> None:
+    def check_learning(self, policy: Array, start: PyTree | None, found: experience.Experience, batch: Any) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
-        rollout, rewards = found.rollout, found.rewards
+        rollout = found.rollout
         if self._parts.refuse_equal_rewards:
-            checks.rewards(rewards.total)
-        if self._parts.refuse_equal_rewards and isinstance(batch, types.PolicyBatch):
-            checks.advantages(batch.advantages, rollout.truncated)
+            checks.rewards(found.rewards.total)
+            if isinstance(batch, types.PolicyBatch):
+                checks.advantages(batch.advantages, rollout.truncated)
         if self._parts.recipe.needs_ref and start is not None:
-            policy, ref = (self._score(x, rollout.groups, rollout.kept_ids).logps for x in (self._whole(state), start))
+            ref = self._score(start, rollout.groups, rollout.kept_ids).logps
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)

@@ -80,10 +80,12 @@ def test_frequencies_entropies_and_logps_match_the_distribution(options):
         assert drawn.kept_ids is None
 
 
-@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_k": 6, "top_p": 0.7}], ids=str)
-def test_the_same_tokens_however_vocabulary_and_rows_are_cut(options):
+@pytest.mark.parametrize(
+    ("vocab", "options"), [(24, {}), (1024, {}), (24, {"top_k": 3}), (24, {"top_k": 6, "top_p": 0.7})], ids=str
+)
+def test_the_same_tokens_however_vocabulary_and_rows_are_cut(vocab, options):
     sampling = dataclasses.replace(ONE, **options)
-    hidden, weight = (jax.random.normal(jax.random.key(k), s) for k, s in ((1, (8, 16, 6)), (2, (6, 24))))
+    hidden, weight = (jax.random.normal(jax.random.key(k), s) for k, s in ((1, (8, 16, 6)), (2, (6, vocab))))
     keys = jax.random.split(jax.random.key(0), (8, 16))
     one = draw(hidden, weight, keys, sampling=sampling)
     for shape in ({"fsdp": 2}, {"data": 2, "tensor": 2}, {"tensor": 8}, {"data": 2, "fsdp": 2, "tensor": 2}):
@@ -95,15 +97,50 @@ def test_the_same_tokens_however_vocabulary_and_rows_are_cut(options):
             np.testing.assert_array_equal(one.kept_ids, many.kept_ids)
 
 
-def test_a_device_makes_no_more_noise_than_its_part_of_the_logits():
+def test_a_device_makes_noise_for_its_blocks_of_the_vocabulary_and_for_one_block():
     run = functools.partial(
         sample.draw, sampling=ONE, mesh=sharding.make_mesh(data=2, tensor=4), rules=sharding.SAMPLING_RULES
     )
     keys = jax.random.split(jax.random.key(0), (2, 3))
-    arguments = jnp.ones((2, 3, 5)), jnp.ones((5, 704)), keys, jnp.int32(0)
+    arguments = jnp.ones((2, 3, 5)), jnp.ones((5, 7040)), keys, jnp.int32(0)
     text = jax.jit(run).lower(*arguments).compile().as_text()
     words = [math.prod(map(int, dims.split(","))) for dims in re.findall(r"u32\[([\d,]+)\]", text)]
-    assert max(words) == 2 * 3 * 704 // 8
+    rows, blocks = 2 * 3 // 2, 7040 // 16
+    assert max(words) == rows * blocks // 4
+
+
+@pytest.mark.parametrize(
+    ("vocab", "size"), [(64, 1), (1000, 1), (1025, 1), (8192, 128), (151936, 16), (152064, 64), (1001 * 4, 1)]
+)
+def test_blocks_of_the_vocabulary_fit_on_every_shard(vocab, size):
+    fitting = [shards for shards in (1, 2, 4, 8, 16) if vocab % shards == 0]
+    sizes = [sample.block_size(vocab, shards) for shards in fitting]
+    assert sizes[0] == size
+    assert len(set(sizes[:4])) == 1
+    assert all(vocab // shards % size == 0 for shards, size in zip(fitting, sizes, strict=True))
+
+
+def test_blocks_of_the_vocabulary_are_drawn_by_their_mass():
+    logits = jnp.full((1024,), -jnp.inf).at[::16].set(jax.random.normal(jax.random.key(3), (64,)) * 2)
+    logits = logits.at[129].set(3.0).at[255].set(2.0).at[256 : 256 + 128].set(-jnp.inf)
+    drawn = of_logits(logits, G=2000)
+    assert sample.block_size(1024, 1) == 128
+    statistic, freedom = chi_square(drawn.tokens, jax.nn.softmax(logits))
+    spread = 2 / (9 * freedom)  # of the cube root, which is nearly normal (Wilson and Hilferty 1931)
+    assert statistic < freedom * (1 - spread + 3.72 * math.sqrt(spread)) ** 3  # exceeded with probability 1e-4
+
+
+@pytest.mark.parametrize("shape", [{}, {"data": 2, "tensor": 2}, {"tensor": 8}], ids=str)
+def test_the_likeliest_is_taken_where_one_asks_for_it(shape):
+    # The likeliest id lies in a block of little mass.
+    logits = jnp.full((1024,), -8.0).at[:128].set(1.0).at[700].set(2.0)
+    keys, greedy = jax.random.split(jax.random.key(0), (2, 3)), jnp.asarray([True, False, True])
+    run = functools.partial(
+        sample.draw, sampling=ONE, mesh=sharding.make_mesh(**shape), rules=sharding.SAMPLING_RULES, greedy=greedy
+    )
+    drawn = jax.jit(run)(jnp.ones((2, 3, 1)), logits[None], keys, jnp.int32(0))
+    assert (np.asarray(drawn.tokens)[:, ::2] == 700).all()
+    assert (np.asarray(drawn.tokens)[:, 1] < 128).all()
 
 
 def test_a_key_and_a_position_decide_the_noise():
