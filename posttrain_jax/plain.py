@@ -30,7 +30,7 @@ def credit(
     key: Key[Array, ""] | None = None,
     fixed: Mapping[str, Said] | None = None,
 ) -> tuple[Any, PyTree]:
-    """The batch that the recipe's loss reads, and what to give as `memory` with the next batch.
+    """The batch that the recipe's loss reads, and what to give as `memory` with the next batch; both without gradient.
 
     Args:
         recipe: of given completions.
@@ -49,12 +49,13 @@ def credit(
     given = rows if isinstance(rows, types.Groups) else groups(rows)
     if not isinstance(recipe, types.InformedOffline):
         known = None if ref is None else _answering(ref, given, "ref")(given).logps
-        return recipe.credit(given, known), ()
+        return jax.lax.stop_gradient(recipe.credit(given, known)), ()
     told = {"policy": policy, **({} if ref is None else {"ref": ref}), **(fixed or {})}
     models = {role: _answering(said, given, role) for role, said in told.items()}
     drawn = jax.random.key(0) if key is None else key
     lookup = types.Lookup(models["policy"], models.get("ref", _unknown), drawn, models)
-    return recipe.credit(given, columns or {}, lookup, recipe.init_memory() if memory is None else memory)
+    before = recipe.init_memory() if memory is None else memory
+    return jax.lax.stop_gradient(recipe.credit(given, columns or {}, lookup, before))
 
 
 def groups(

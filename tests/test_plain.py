@@ -36,6 +36,20 @@ def test_either_kind_of_recipe_is_credited():
     np.testing.assert_allclose(np.sort(sorted_batch.extra["ref_margins"]), np.sort(margins), rtol=1e-5)
 
 
+def test_credit_within_a_loss_has_no_gradient():
+    """The weights of WPO are the policy's own: where they moved with it, its gradient would be another."""
+    recipe, told = pt.WPO(pt.DPO(beta=0.5)), {"collision": jnp.full(MASK.shape, 0.5)}
+
+    def loss(logps, frozen=None):
+        policy = stats(logps, divergences=told)
+        batch, _ = plain.credit(recipe, MASK, policy if frozen is None else frozen, stats(REF))
+        return recipe.loss(policy, batch)[0]
+
+    apart = jax.grad(loss)(LOGPS, stats(LOGPS, divergences=told))
+    np.testing.assert_array_equal(jax.grad(loss)(LOGPS), apart)
+    assert apart.any()
+
+
 def test_memory_goes_on():
     recipe = pt.LCPO()
     _, first = plain.credit(recipe, MASK, stats(LOGPS), stats(REF))

@@ -69,6 +69,13 @@ def test_where_both_agree_it_is_distillation_of_the_dpo_model():
     np.testing.assert_allclose(gradient, 100 * jax.grad(kl)(STUDENT, DPO), rtol=1e-3)
 
 
+def test_without_extrapolation_the_teacher_is_nearly_the_dpo_model():
+    value, gradient, metrics = step(AlignDistil(extrapolation=0.0))
+    np.testing.assert_allclose(metrics["alpha"], 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(value, 100 * kl(STUDENT, DPO), rtol=0.02)
+    np.testing.assert_allclose(gradient, 100 * jax.grad(kl)(STUDENT, DPO), rtol=0.02)
+
+
 def test_the_reward_of_the_dpo_model_less_the_divergence_is_a_divergence_from_a_mixture_of_logits():
     """b_2 KL(pi || softmax(w z_dpo + (1 - w) z_ref)) = -E[b_1 log p_dpo/p_ref] + b_2 KL(pi || ref) + b_2 log Z."""
     ref, first, second = jnp.zeros((1, 1, 1, 3)), 0.1, 0.05
