@@ -1,14 +1,72 @@
-"""A teacher that runs once over all data: its likeliest entries of every token are stored, for `data.entries`."""
+"""A teacher that runs once over all data: what it writes, or its likeliest entries of every token (`data.entries`)."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import jax
+from jaxtyping import Array, Key
 
 from posttrain_jax import types
-from posttrain_jax.data import batch, encode, entries, iterate
+from posttrain_jax.data import batch, encode, entries, iterate, prompts
 from posttrain_jax.models import language_model, likeliest, tokenizer
+from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import capacity, reference, rows
+
+
+def write(
+    teacher: reference.Fixed,
+    words: tokenizer.Tokenizer,
+    data: Sequence[prompts.PromptRow],
+    pad: prompts.Pad,
+    sampling: sample.Sampling,
+    key: Key[Array, ""],
+    *,
+    count: int,
+    batch_size: int,
+) -> list[encode.TokenRow]:
+    """`count` completions of each prompt, sampled by the teacher: rows of one completion each, for SFT.
+
+    Maximum likelihood of a teacher's samples is distillation of sequences. Those that ran into the length limit are
+    there as they are: nothing ends them.
+
+    Args:
+        teacher: on a mesh of its own.
+        words: the student's tokenizer.
+        data: prompts.
+        pad: makes batches of them.
+        sampling: of the teacher.
+        key: of what is drawn; each completion hangs on it, on its prompt and on its number alone.
+        count: of each prompt.
+        batch_size: prompts that are answered at a time.
+
+    Raises:
+        ValueError: the teacher has another tokenizer, says no words, or runs in several processes.
+
+    Source: Kim and Rush 2016 (arXiv:1606.07947), with samples in the place of the mode.
+    """
+    model = _alone(teacher, words)
+    draw = capacity.checked("sampling", generate.make_generate(model, sampling, count))
+    found = []
+    for one in iterate.one_pass(data, pad, batch_size=batch_size):
+        asked = (rows.to_devices(model.row_sharding, x) for x in (one.prompts, one.prompt_lengths, one.group_ids))
+        drawn = rows.to_host(draw(teacher.params, *asked, key).groups)
+        for own, completions, lengths in zip(one.rows, drawn.completions, drawn.completion_lengths, strict=False):
+            for ids, length in zip(completions, lengths, strict=True):
+                found.append(dataclasses.replace(own.tokens, completions=(ids[:length],)))
+    return found
+
+
+def _alone(teacher: reference.Fixed, words: tokenizer.Tokenizer) -> language_model.LanguageModel:
+    words.check_same(teacher.tokenizer)
+    model = teacher.model
+    if not isinstance(model, language_model.LanguageModel):
+        raise ValueError(f"a {type(model).__name__} has no distribution over words: take a language model as teacher.")
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"{jax.process_count()} processes would each run the teacher over all data: take a single one."
+        )
+    return model
 
 
 def store(
@@ -37,12 +95,7 @@ def store(
     Raises:
         ValueError: the teacher has another tokenizer, says no words, or runs in several processes.
     """
-    words.check_same(teacher.tokenizer)
-    model = teacher.model
-    if not isinstance(model, language_model.LanguageModel):
-        raise ValueError(f"a {type(model).__name__} has no distribution over words: take a language model as teacher.")
-    if jax.process_count() > 1:
-        raise ValueError(f"{jax.process_count()} processes would write into one folder: store in a single process.")
+    model = _alone(teacher, words)
 
     def score(params, groups: types.Groups):
         return likeliest.of_tokens(model.logits(params, groups), count, model.layout, temperature=temperature)

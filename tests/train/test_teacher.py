@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posttrain_jax.data import batch, encode, entries, iterate
+from posttrain_jax.data import batch, encode, entries, fields, iterate, prompts
 from posttrain_jax.losses import generator, tail
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.distillation.gkd import GKD
 from posttrain_jax.recipes.distillation.top_k import TopK
+from posttrain_jax.recipes.likelihood import sft
+from posttrain_jax.rollout import sample
 from posttrain_jax.train import metrics, offline, optimizer, reference, run, teacher
 
 WORDS = vocabulary.characters("abcde")
@@ -100,6 +102,31 @@ def test_a_folder_that_is_not_whole_does_not_count(tmp_path):
         writer.finish(temperature=1.0)
     with pytest.raises(FileNotFoundError, match="not all"):
         entries.read(tmp_path, ROWS, width=6, vocab_size=8)
+
+
+def test_sequences_of_the_teacher_are_learned_as_demonstrations(told, tmp_path):
+    """Distillation of sequences: the student comes near the teacher that wrote them."""
+    limits = encode.Limits(prompt=4, completion=6)
+    asked, _ = prompts.encode([{"prompt": x} for x in "abcdeab"], fields.PromptFields(), WORDS, limits)
+    sampling = sample.Sampling(max_new_tokens=6, stop_ids=WORDS.stop_ids, pad_id=WORDS.pad_id)
+    sizes = {"count": 40, "batch_size": 4}
+    written = teacher.write(told, WORDS, asked, prompts.Pad([4], WORDS.pad_id), sampling, jax.random.key(0), **sizes)
+    assert [row.index for row in written] == [i for i in range(7) for _ in range(40)]
+    assert len({tuple(row.completions[0]) for row in written[:40]}) > 20
+    pad = batch.Pad([batch.Bucket(4, 6)], WORDS.pad_id, group_size=1)
+    groups = pad(written, slice(0, 280)).to_device(jnp.asarray)
+    assert (np.asarray(groups.completion_lengths) > 0).all()
+    student = told.model.init(jax.random.key(0))
+
+    def far(params):
+        one, other = (told.model.token_stats(x, groups).logps for x in (params, told.params))
+        return float(jnp.sum(other - one)) / int(groups.completion_mask.sum())
+
+    learner = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(2e-2)))
+    data = iterate.Batches(written, pad, batch_size=40, seed=0)
+    parts = offline.Offline(told.model, sft.SFT(), learner, data)
+    state = offline.run_offline(parts, run.Plan(tmp_path, steps=40), student)
+    assert far(state.params) < 0.3 * far(student)
 
 
 def test_a_teacher_with_another_tokenizer_is_not_asked(told, tmp_path):
