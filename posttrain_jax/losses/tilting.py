@@ -60,6 +60,39 @@ def frontier(
     return jax.lax.map(one, betas)
 
 
+def within(
+    ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], budget: float
+) -> tuple[Float[Array, "*rows Y"], Float[Array, "*rows"]]:
+    """The policy with the most reward among those within `budget` nats of the reference, and its 1 / beta.
+
+    KL(pi || ref) of the tilted policy grows with 1 / beta (its slope is Var(r) / beta), so that 1 / beta is found by
+    halving, of each row by itself. Where even the best responses alone are nearer than the budget, the policy is these,
+    and 1 / beta is 10,000 over the range of the rewards. No gradient.
+
+    Raises:
+        ValueError: the budget is not positive.
+
+    Source: Yang et al. 2024 (arXiv:2404.01730): any policy of this divergence and almost this reward is close to it.
+    """
+    if not budget > 0:
+        raise ValueError(f"budget={budget} nats leave the reference alone: choose it above 0.")
+    ref_log_probs, rewards = jax.lax.stop_gradient((ref_log_probs, rewards))
+    rewards = rewards - jnp.max(rewards, axis=-1, keepdims=True)
+    spread = -jnp.min(rewards, axis=-1)
+    largest = 1e4 / jnp.where(spread > 0, spread, 1)
+
+    def at(inverse: Float[Array, "*rows"]) -> Float[Array, "*rows Y"]:
+        return jax.nn.log_softmax(ref_log_probs + rewards * inverse[..., None], axis=-1)
+
+    def halve(_, ends):
+        middle = (ends[0] + ends[1]) / 2
+        far = divergence(at(middle), ref_log_probs) > budget
+        return jnp.where(far, ends[0], middle), jnp.where(far, middle, ends[1])
+
+    inverse = jax.lax.fori_loop(0, 60, halve, (jnp.zeros_like(largest), largest))[0]
+    return at(inverse), inverse
+
+
 def best_of_n(
     ref_log_probs: Float[Array, "*rows Y"], rewards: Float[Array, "*rows Y"], n: int
 ) -> Float[Array, "*rows Y"]:

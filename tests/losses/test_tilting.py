@@ -132,3 +132,17 @@ def test_worked_rewards_of_the_tilted_policy_and_of_the_best_of_four():
     np.testing.assert_allclose(jax.value_and_grad(reward)(jnp.float32(1.0)), [1.350056, 0.585517], atol=2e-6)
     best = tilting.best_of_n(REF[0], REWARDS[0], 4)
     np.testing.assert_allclose(tilting.expected(best, REWARDS[0]), 1.5279, atol=1e-6)
+
+
+def test_the_most_reward_within_a_budget():
+    """0.322834 nats are what beta 1 costs on the worked rows; a budget that nothing exhausts leaves the best alone."""
+    policy, inverse = tilting.within(REF[0], REWARDS[0], 0.322834)
+    np.testing.assert_allclose(inverse, 1.0, atol=1e-5)
+    np.testing.assert_allclose(jnp.exp(policy), [0.179000, 0.291944, 0.529056], atol=2e-6)
+    policies, _ = tilting.within(REF, REWARDS, 0.1)
+    np.testing.assert_allclose(tilting.divergence(policies, REF), 0.1, atol=1e-5)
+    best, _ = tilting.within(REF[0], REWARDS[0], 5.0)
+    np.testing.assert_allclose(jnp.exp(best), [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(tilting.within(REF[0], jnp.ones(3), 0.5)[0], REF[0], atol=1e-6)
+    with pytest.raises(ValueError, match="budget=0"):
+        tilting.within(REF[0], REWARDS[0], 0.0)
