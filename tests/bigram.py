@@ -31,6 +31,8 @@ class Bigram(language_model.LanguageModel):
 
     def abstract_params(self):
         shapes = {"embedding": (self.config.vocab_size, 8), "head": (8, self.config.vocab_size)}
+        if self.config.tie_embeddings:  # as under a head of scores, which says nothing of words
+            del shapes["head"]
         lie = {name: NamedSharding(self.mesh, self.rules.spec(name, stacked=False)) for name in shapes}
         return {name: jax.ShapeDtypeStruct(shapes[name], jnp.float32, sharding=lie[name]) for name in shapes}
 

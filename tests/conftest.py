@@ -23,6 +23,7 @@ from jax._src import pjit  # noqa: E402
 from jax._src.interpreters import mlir, pxla  # noqa: E402
 
 gc.disable()  # until everything is imported, which makes much and throws little away
+gc.set_threshold(50_000, 20, 100)  # and seldom afterwards: what JAX keeps, it keeps
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # What took long to compile is shared between processes; to write and read smaller programs takes longer than they do.

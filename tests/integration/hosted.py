@@ -19,6 +19,7 @@ if __name__ == "__main__":
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
         "--xla_cpu_use_fusion_emitters=false",  # halves the time to compile
+        "--xla_cpu_parallel_codegen_split_count=1",
     )
     os.environ |= {"XLA_FLAGS": " ".join(FLAGS), "JAX_PLATFORMS": "cpu"}
     sys.path.append(str(pathlib.Path(__file__).parents[1]))

@@ -16,8 +16,14 @@ import sys
 import time
 
 if __name__ == "__main__":
-    FLAGS = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+    FLAGS = (
+        "--xla_force_host_platform_device_count=1",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
     os.environ["JAX_PLATFORMS"] = "cpu"
     sys.path.append(str(pathlib.Path(__file__).parents[1]))
 

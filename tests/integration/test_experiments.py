@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import pytest
+import sparing
 import tyro
 
 from posttrain_jax.models import huggingface, tokenizer
@@ -59,18 +60,18 @@ def model(tmp_path_factory, sums):
     return folder
 
 
-def test_sft(tmp_path, model, sums):
+LORA = ["lora:lora", "--lora.rank", "4", "--lora.projections", "query", "down"]
+
+
+@pytest.mark.parametrize("lora", sparing.some({"whole": [], "lora": LORA}, "lora"))
+def test_sft(tmp_path, model, sums, lora):
     common = ["--model", model, "--data", sums, "--folder", tmp_path, "--learning-rate", "1e-2", *SHORT]
     fields = ["read:demonstration-fields", "--read.prompt.name", "question", "--read.completion", "answer"]
-    run("sft", *common, "--warmup-steps", "1", "--batch-size", "8", *fields)
+    run("sft", *common, "--warmup-steps", "1", "--batch-size", "8", *fields, *lora)
     check_run(tmp_path, "loss", "entropy", "completion_length")
     lines = metrics.read(tmp_path / "metrics.jsonl")
     assert lines[-1]["loss"] < lines[0]["loss"]
-    lora = ["lora:lora", "--lora.rank", "4", "--lora.projections", "query", "down"]
-    common[common.index(tmp_path)] = tmp_path / "lora"
-    run("sft", *common, "--warmup-steps", "1", "--batch-size", "8", *fields, *lora)
-    check_run(tmp_path / "lora", "loss")
-    assert "rank=4" in json.loads((tmp_path / "lora" / "run.json").read_text())["lora"]
+    assert ("rank=4" in json.loads((tmp_path / "run.json").read_text())["lora"]) == bool(lora)
 
 
 def test_dpo_on_whole_dialogues(tmp_path, model):
@@ -109,17 +110,22 @@ def test_grpo_with_another_recipe(tmp_path, model):
     assert "clip_high=0.3" in json.loads((tmp_path / "grpo" / "run.json").read_text())["objective"]
 
 
-def test_distill(tmp_path, model, sums):
+WAYS = {
+    "beside": ["--teacher.mesh.fsdp", "2"],
+    "stored": ["--stored-entries", "4"],
+    "own": ["--own-completions", "2"],
+}
+
+
+@pytest.mark.parametrize("name", sparing.names(WAYS, "own"))
+def test_distill(tmp_path, model, sums, name):
     """The teacher beside the student on two devices of its own, stored, and on the student's own completions."""
     fields = ["--read.prompt.name", "question", "--read.completion", "answer", "--learning-rate", "1e-2"]
     common = ["--model", model, "--teacher.model", model, "--data", sums, *SHORT, *fields, "--batch-size", "8"]
-    ways = {"beside": ["--teacher.mesh.fsdp", "2"], "stored": ["--stored-entries", "4"]}
-    sys.path.insert(0, str(EXPERIMENTS))
-    for name, way in (ways | {"own": ["--own-completions", "2"]}).items():
-        run("distill", *common, "--folder", tmp_path / name, *way)
-        check_run(tmp_path / name, "loss", "teacher_divergence", "entropy")
-        assert metrics.read(tmp_path / name / "metrics.jsonl")[0]["loss"] == pytest.approx(0, abs=1e-6)
-    assert (tmp_path / "stored" / "teacher" / "about.json").exists()
+    run("distill", *common, "--folder", tmp_path, *WAYS[name])
+    check_run(tmp_path, "loss", "teacher_divergence", "entropy")
+    assert metrics.read(tmp_path / "metrics.jsonl")[0]["loss"] == pytest.approx(0, abs=1e-6)
+    assert (tmp_path / "teacher" / "about.json").exists() == (name == "stored")
 
 
 def test_reward_model(tmp_path, model):

@@ -74,7 +74,8 @@ def batch_of(model, groups):
     return jax.device_put((groups, batch), model.row_sharding)
 
 
-@pytest.mark.parametrize("make", [apart, pytest.param(shared, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [apart, shared])
 def test_eight_devices_and_micro_batches_give_the_same_gradients(make):
     recipe, groups = PPO(kl_coef=0.0), tiny.groups(P=8)
     found = []

@@ -57,12 +57,12 @@ def test_distances_and_their_gradient(shape):
 def test_no_gradient_to_the_teacher_and_none_where_all_are_equal():
     logits, _, _ = random()
     layout = head.Layout(sharding.make_mesh(), sharding.TRAINING_RULES, 4)
-    find = functools.partial(transport.costs, picked=PICKED, layout=layout)
+    find = jax.jit(functools.partial(transport.costs, picked=PICKED, layout=layout))
     same = comparison.Logits(logits.hidden[:, :1, :1] * jnp.ones((1, 2, 3, 1)), logits.weight)
     found, others = find(same, same)
     np.testing.assert_allclose(np.diag(found), 0, atol=1e-6)
     asked = {"moved": comparison.Transported(PICKED, jnp.tile(jnp.eye(8).reshape(4, 2, 8), 1), others)}
     total = lambda own, other: transport.of_tokens(own, asked, {"teacher": other}, layout)["moved"].sum()  # noqa: E731
-    own, other = jax.grad(total, argnums=(0, 1))(same, same)
+    own, other = jax.jit(jax.grad(total, argnums=(0, 1)))(same, same)
     for x in jax.tree.leaves((own, other)):
         np.testing.assert_allclose(x, 0, atol=1e-6)

@@ -1,7 +1,8 @@
 """What every recipe must satisfy, run over the tables of `*_cases.py`.
 
-Compiling takes nearly all of the time, so the tests share three shapes: `random`, `wide` and one row of one token.
-`conftest.py` orders the tests by recipe, so that what one compiled the next one finds.
+Compiling takes nearly all of the time, so the tests share two programs on each of two shapes, those of `random` and of
+`small`. `conftest.py` orders the tests by recipe, so that what one compiled the next one finds.
+What needs programs of its own is asked of recipes of every kind by default (`SHOWN`), and of all with `-m slow`.
 """
 
 import dataclasses
@@ -30,6 +31,16 @@ WITH_REF = {
     if case.recipe.needs_ref and case.credit not in (cases.informed, cases.playing, cases.looking, cases.distilled)
 }
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+SHOWN = {
+    *("grpo", "gspo", "ppo", "rank_grpo", "fdpg", "kdrl", "spo", "trpa"),
+    *("sft", "fenchel_sft", "dpo", "f_dpo", "plackett_luce_dpo", "kto", "tdpo2", "sparse_po"),
+    *("gkd", "sink_kd", "bradley_terry", "general_preference", "process_reward"),
+}
+"""Of every kind of batch and statistics, and with every loop that a loss runs."""
+EACH_SHOWN = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=() if name in SHOWN else pytest.mark.slow) for name, case in CASES.items()],
+)
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
@@ -84,11 +95,10 @@ stepped = jit(step, static_argnums=0)
 credited = jit(lambda case, data: case.batch(data), static_argnums=0)
 
 
-@functools.partial(jit, static_argnums=0)
 def whole(case, data):
-    """The credited batch and all of its step, in one program."""
-    batch = case.batch(data)
-    return batch, step(case, data.policy, batch)
+    """The credited batch and all of its step."""
+    batch = credited(case, data)
+    return batch, stepped(case, data.policy, batch)
 
 
 def differentiate(case, policy, batch):
@@ -101,45 +111,54 @@ def run(case, data):
     return whole(case, data)[1][:2]
 
 
-def parts_of(case):
-    """Two random sets of rows: the policy's statistics and the credited batch of each, and losses and gradients."""
-    data = [cases.random(case), cases.random(case, seed=1)]
-    batches, steps = zip(*(whole(case, one) for one in data), strict=True)
-    return [(one.policy, batch) for one, batch in zip(data, batches, strict=True)], [step[:2] for step in steps]
-
-
 def close(got, expected, atol=2e-6):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=1e-5), got, expected)
 
 
-def padded(tree):
-    """Three more padding tokens in every completion."""
-    wider, compared = ((0, 0), (0, 0), (0, 3), (0, 0)), lambda x: isinstance(x, pairing.ComparedBatch)
+def small(case, rows=4, length=3):
+    """Fewer rows of fewer tokens."""
+    return cases.random(case, rows=rows, length=length, seed=3)
+
+
+def padded(tree, rows=4, tokens=2):
+    """More padding tokens in every completion, and empty rows behind the others."""
 
     def one(x):
-        if not compared(x):
-            return jnp.asarray(np.pad(x, wider[: x.ndim]) if x.ndim >= 3 else x)
-        # [P, M, K, T], behind which places in a row stand
-        longer = lambda y: jnp.asarray(np.pad(y, [(0, 0)] * 3 + [(0, 3)])) if y.ndim == 4 else y  # noqa: E731
-        return dataclasses.replace(x, completion_mask=one(x.completion_mask), inner=jax.tree.map(longer, x.inner))
+        room = [(0, 0)] * x.ndim
+        room[0] = (0, rows)
+        if x.ndim >= 3:
+            room[2] = (0, tokens)
+        return np.pad(x, room)
 
-    return jax.tree.map(one, tree, is_leaf=compared)
-
-
-def wide(data):
-    """With more padding, and as many empty rows behind the others."""
-    empty = cases.change(np.zeros_like, data)
-    empty = dataclasses.replace(empty, rewards=cases.floats(np.full(data.rewards.shape, np.nan)))
-    return padded(cases.change(lambda a, b: np.concatenate([a, b]), data, empty))
+    return cases.change(one, tree)
 
 
-def alone(data):
-    """Every completion in a row of its own; those of one prompt still share their id."""
+def embedded(data, rows=8, length=5):
+    """In the shape of `random`; nothing scored what is empty."""
+    there, _, tokens = data.groups.completion_mask.shape
+    wide = padded(data, rows - there, length - tokens)
+    unscored = np.where(np.arange(rows)[:, None] < there, np.asarray(wide.rewards), np.nan)
+    return dataclasses.replace(wide, rewards=cases.floats(unscored))
+
+
+def emptied(tree, rows):
+    """Nothing in these rows."""
+
+    def one(x):
+        gone = np.isin(np.arange(len(x)), rows).reshape(-1, *[1] * (x.ndim - 1))
+        return np.where(gone, np.zeros((), x.dtype), x)
+
+    return cases.change(one, tree)
+
+
+def exchanged(data):
+    """Every second completion of a row changes places with that of the row before, which shares its prompt."""
     rows, group_size = data.rewards.shape
+    row, place = np.meshgrid(np.arange(rows), np.arange(group_size), indexing="ij")
+    source = np.where(place % 2 == 1, row ^ 1, row)
 
     def one(x):
-        wide = x.ndim >= 2 and x.shape[1] == group_size
-        return x.reshape(rows * group_size, 1, *x.shape[2:]) if wide else np.repeat(x, group_size, axis=0)
+        return x[source, place] if x.ndim >= 2 and x.shape[1] == group_size else x
 
     return functools.partial(cases.change, one)
 
@@ -171,16 +190,19 @@ def test_the_gradient_is_the_slope_of_the_loss(case, request):
 
 @EACH
 def test_rows_add_up(case):
-    parts, steps = parts_of(case)
-    both = padded(cases.change(lambda *xs: np.concatenate(xs), *parts))
-    losses, gradients = zip(*steps, strict=True)
-    joined = padded(cases.change(lambda *xs: np.concatenate(xs), *gradients))
-    close(differentiate(case, *both), (np.sum(losses), joined))
+    data = cases.random(case)
+    batch, (loss, gradient, _) = whole(case, data)
+    parts = [(emptied(data.policy, rows), emptied(batch, rows)) for rows in (range(0, 3), range(3, 8))]
+    losses, gradients = zip(*(differentiate(case, *part) for part in parts), strict=True)
+    close((np.sum(losses), cases.change(lambda a, b: a + b, *gradients)), (loss, gradient))
 
 
-@EACH
+@EACH_SHOWN
 def test_devices_add_up_also_under_vmap(case):
-    parts, steps = parts_of(case)
+    data = [cases.random(case), cases.random(case, seed=1)]
+    batches, steps = zip(*(whole(case, one) for one in data), strict=True)
+    parts = [(one.policy, batch) for one, batch in zip(data, batches, strict=True)]
+    steps = [one[:2] for one in steps]
 
     def local(policy, batch):
         losses, gradients, _ = jax.vmap(lambda *one: step(case, *one))(policy, batch)
@@ -196,32 +218,33 @@ def test_devices_add_up_also_under_vmap(case):
 
 @EACH
 def test_padding_and_empty_rows_change_nothing(case):
-    data = cases.random(case)
+    data = small(case)
     loss, gradient = run(case, data)
-    more = wide(data)
-    got_loss, got_gradient = differentiate(case, more.policy, credited(case, more))
+    got_loss, got_gradient = run(case, embedded(data))
     close(got_loss, loss)
-    close(cases.change(lambda x: x[: len(data.rewards)], got_gradient), padded(gradient))
-    assert not any(np.asarray(x)[len(data.rewards) :].any() for x in jax.tree.leaves(got_gradient))
+    rows = len(data.rewards)
+    close(cases.change(lambda x: x[:rows], got_gradient), padded(gradient, 0))
+    assert not any(np.asarray(x)[rows:].any() for x in jax.tree.leaves(got_gradient))
 
 
 @EACH_SPANNING
 def test_a_group_may_span_rows(case):
     data = cases.random(case)
-    split = alone(data)
+    ids = np.asarray(data.groups.group_ids)
+    np.testing.assert_array_equal(ids[::2], ids[1::2])
+    others = exchanged(data)
     loss, gradient = run(case, data)
-    close(run(case, split(data)), (loss, split(gradient)))
+    close(run(case, others(data)), (loss, others(gradient)))
 
 
 @EACH_ONLINE
 def test_groups_of_one_stay_finite(case):
     data = cases.random(case)
-    data = alone(data)(data)
-    groups = dataclasses.replace(data.groups, group_ids=jnp.arange(len(data.rewards)))
-    check_finite(case, dataclasses.replace(data, groups=groups))
+    scored = (np.arange(len(data.rewards)) % 2 == 1)[:, None] & (np.arange(case.group_size) == 2)
+    check_finite(case, dataclasses.replace(data, rewards=cases.floats(np.where(scored, data.rewards, np.nan))))
 
 
-@EACH
+@EACH_SHOWN
 def test_eager_equals_jit(case):
     data = cases.random(case)
     loss, _ = case.recipe.loss(data.policy, case.batch(data))
@@ -231,6 +254,11 @@ def test_eager_equals_jit(case):
 @EACH
 def test_extremes_stay_finite(case):
     check_finite(case, cases.random(case, spread=50.0))
+    check_finite(case, embedded(cases.random(case, rows=1, length=1)))
+
+
+@EACH_SHOWN
+def test_one_row_of_one_token_stays_finite(case):
     check_finite(case, cases.random(case, rows=1, length=1))
 
 
@@ -368,11 +396,13 @@ def test_a_recipe_is_a_value(case):
     assert recipe == dataclasses.replace(recipe)
     with pytest.raises(dataclasses.FrozenInstanceError):
         case.recipe.__setattr__("eps", 0.0)
-    assert isinstance(case.batch(cases.random(case)), types.Batch | pairing.ComparedBatch)
+    assert isinstance(credited(case, cases.random(case)), types.Batch | pairing.ComparedBatch)
 
 
 @pytest.mark.parametrize("case", WITH_REF.values(), ids=WITH_REF)
 def test_a_missing_reference_is_refused_in_words(case):
     data = cases.random(case)
     with pytest.raises(ValueError, match="ref_logps"):
-        case.recipe.loss(data.policy, case.credit(case.recipe, dataclasses.replace(data, ref=None)))
+        jax.eval_shape(
+            lambda data: case.recipe.loss(data.policy, case.batch(dataclasses.replace(data, ref=None))), data
+        )

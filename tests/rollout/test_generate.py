@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sparing
 
 from posttrain_jax import arrangement
 from posttrain_jax.models import attention, sharding
@@ -47,10 +48,18 @@ def log_ratios(model, params, rollout, temperature):
     return np.asarray(trainer.logps - rollout.sampler.logps)[mask], entropies
 
 
-@pytest.mark.parametrize("sampling", [SAMPLING, TRUNCATED], ids=["tempered", "tempered and truncated"])
-@pytest.mark.parametrize("mesh", [(1, 1, 1), EIGHT], ids=["one device", "eight devices"])
-def test_sampler_and_trainer_agree_in_float32(sampling, mesh):
+AGREEING = {
+    "tempered on one device": (SAMPLING, (1, 1, 1)),
+    "tempered on eight": (SAMPLING, EIGHT),
+    "truncated on one device": (TRUNCATED, (1, 1, 1)),
+    "truncated on eight": (TRUNCATED, EIGHT),
+}
+
+
+@pytest.mark.parametrize("way", sparing.some(AGREEING, "tempered on one device", "truncated on eight"))
+def test_sampler_and_trainer_agree_in_float32(way):
     """Within 1e-5 times the largest logit (of those drawn: at least 1)."""
+    sampling, mesh = way
     model, params, rollout = rolled(mesh=mesh, sampling=sampling)
     logps, entropies = log_ratios(model, params, rollout, sampling.temperature)
     assert logps.size > 50
@@ -82,7 +91,7 @@ def test_sampler_and_trainer_in_bfloat16():
     assert (np.expm1(errors) > 0.1).mean() < 0.01
 
 
-@pytest.mark.parametrize("mesh", [EIGHT, (1, 8, 1)], ids=["data 2 fsdp 2 tensor 2", "fsdp 8"])
+@pytest.mark.parametrize("mesh", sparing.some({"each axis 2": EIGHT, "fsdp 8": (1, 8, 1)}, "each axis 2"))
 def test_the_same_samples_on_eight_devices(mesh):
     same(rolled(mesh=mesh)[2], rolled()[2])
 
@@ -130,7 +139,10 @@ def test_ids_and_keys_decide_the_draws_and_nothing_recompiles():
     assert len(traces) == count
 
 
-@pytest.mark.parametrize("stop_ids", [(3, 5, 40, 41), tuple(range(40)), (0,)], ids=["four", "most of them", "id 0"])
+STOPS = {"four": (3, 5, 40, 41), "most of them": tuple(range(40)), "id 0": (0,)}
+
+
+@pytest.mark.parametrize("stop_ids", sparing.some(STOPS, "most of them"))
 def test_a_stop_ends_a_completion_and_changes_nothing_before_it(stop_ids):
     """Also where all have stopped long before the limit, so that the loop ends early."""
     long = dataclasses.replace(SAMPLING, stop_ids=(), max_new_tokens=12)
@@ -202,7 +214,7 @@ def test_one_token(stop_ids):
     assert (rollout.sampler.logps < 0).mean() > 0.9
 
 
-@pytest.mark.parametrize("sampling", [SAMPLING, TRUNCATED], ids=["full", "truncated"])
+@pytest.mark.parametrize("sampling", sparing.some({"full": SAMPLING, "truncated": TRUNCATED}, "truncated"))
 def test_no_weight_logits_nor_scores_cross_devices_while_decoding(sampling):
     """Sizes of which no two, nor their halves, are alike: a shape names its array."""
     sizes = {"vocab_size": 208, "hidden_size": 40, "head_dim": 6, "mlp_size": 56, "num_layers": 3}
@@ -248,8 +260,12 @@ def test_rows_that_share_an_id_count_on():
     np.testing.assert_array_equal(keys[jnp.asarray([0, 1, 4, 5, 6, 7])], whole)
 
 
-@pytest.mark.parametrize(("mesh", "top_k"), [((1, 1, 1), None), (EIGHT, 9)], ids=["one device", "eight, truncated"])
-def test_the_last_completion_may_be_greedy_and_the_others_stay_as_they_are(mesh, top_k):
+GREEDY = {"one device": ((1, 1, 1), None), "eight, truncated": (EIGHT, 9)}
+
+
+@pytest.mark.parametrize("way", sparing.some(GREEDY, "one device"))
+def test_the_last_completion_may_be_greedy_and_the_others_stay_as_they_are(way):
+    mesh, top_k = way
     sampling = dataclasses.replace(SAMPLING, top_k=top_k)
     model, params, alone = rolled(mesh=mesh, sampling=sampling, P=8)
     arrays = jax.device_put(prompts(8), model.row_sharding)
@@ -264,7 +280,7 @@ def test_the_last_completion_may_be_greedy_and_the_others_stay_as_they_are(mesh,
     assert alone.greedy is None
 
 
-@pytest.mark.parametrize("mesh", [(1, 1, 1), EIGHT], ids=["one device", "eight devices"])
+@pytest.mark.parametrize("mesh", sparing.some({"one device": (1, 1, 1), "eight": EIGHT}, "one device"))
 def test_a_tree_of_completions_shares_its_beginnings(mesh):
     model, params, _ = rolled(mesh=mesh)
     arrays = jax.device_put(prompts(8), model.row_sharding)

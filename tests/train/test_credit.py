@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import resuming
+import sparing
 
 from posttrain_jax import masked, types
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
@@ -125,7 +126,9 @@ def assert_same(one, other):
         np.testing.assert_array_equal(leaf.key_data(x), leaf.key_data(y))
 
 
-@pytest.mark.parametrize("moving", [None, reference.Moving(share=0.5, every=2)])
+@pytest.mark.parametrize(
+    "moving", sparing.some({"still": None, "moving": reference.Moving(share=0.5, every=2)}, "moving")
+)
 def test_memory_and_moving_reference_resume_bit_for_bit(tmp_path, model, start, moving):
     plan = run.Plan(tmp_path, steps=5, save_every=3)
     whole = offline.run_offline(given(model, moving=moving), plan, start)

@@ -34,9 +34,9 @@ def reward(one):
 
 @pytest.fixture(scope="module")
 def small(tiny):
-    """Policy and critic of one layer, the critic begun from the policy."""
-    actor = tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
-    actor = dataclasses.replace(actor, config=dataclasses.replace(actor.config, num_layers=1))
+    """Stand-ins of policy and critic, the critic begun from the policy: a token says all that a value hangs on."""
+    actor = tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+    actor = dataclasses.replace(actor, config=dataclasses.replace(actor.config, hidden_size=8))
     model = actor_critic.Apart(actor, scalar_model.ScalarModel(actor))
     params = actor.init(jax.random.key(0))
     return model, {"actor": params, "critic": model.critic.from_language_model(params, jax.random.key(1))}

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import sparing
 
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
 from posttrain_jax.losses import generator, tail
@@ -56,7 +57,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("recipe", OWN.values(), ids=OWN)
+@pytest.mark.parametrize("recipe", sparing.some(OWN, "minillm", "live_top_k"))
 def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts, recipe):
     parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=40), parts.model.init(jax.random.key(0)))
@@ -65,6 +66,7 @@ def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts
     assert values[0] > 0.1
 
 
+@pytest.mark.slow
 def test_a_teacher_on_another_mesh_gives_the_same_run(tmp_path, parts):
     """MiniLLM asks it for log-probabilities in credit and compares with it in the update."""
     here, lines, start = parts.fixed["teacher"].model, {}, parts.data.state()
@@ -128,6 +130,7 @@ def test_batches_of_distributions_are_matched_in_the_loop(tmp_path, parts):
             np.testing.assert_allclose(mine[name], wanted[name], rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_tokens_are_rewarded_by_a_dpo_model(tmp_path, parts):
     recipe = RTO(dpo_coef=1.0, dpo_limit=5.0, kl_coef=0.0)
     parts = dataclasses.replace(parts, recipe=recipe, fixed=roles(parts, "dpo"), group_size=8)

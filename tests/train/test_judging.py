@@ -52,9 +52,15 @@ def model(tiny):
     return tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
 
 
+def trunk(tiny):
+    """Reads the last token alone, which is enough of a judge."""
+    model = tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
+    return dataclasses.replace(model, config=dataclasses.replace(model.config, hidden_size=8))
+
+
 @pytest.fixture(scope="module")
 def judge(tiny):
-    head = scalar_model.ScalarModel(tiny.model(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2))
+    head = scalar_model.ScalarModel(trunk(tiny))
     members = tuple(head.init(jax.random.key(seed), spread=1.0) for seed in range(2))
     return judging.Judge(head, members, WORDS, ensemble.worst_case, weight=0.5)
 
@@ -200,7 +206,7 @@ def test_the_loop_leaves_out_what_the_judge_cannot_read(tmp_path, model, judge):
 
 def test_a_judge_of_pairs_rewards_the_share_that_is_beaten(tmp_path, tiny, model):
     """General preferences, which need not agree with any reward: one embedding of each completion."""
-    head = scalar_model.ScalarModel(tiny.model(data=2, vocab_size=8), size=4, gates=2)
+    head = scalar_model.ScalarModel(trunk(tiny), size=4, gates=2)
     recipe = general_preference.GeneralPreference(width=16, temperature=0.5)
     members = (head.init(jax.random.key(1), spread=1.0),)
     judge = judging.Judge(head, members, WORDS, ensemble.mean, compare=recipe.wins)
@@ -225,7 +231,7 @@ def test_a_judge_of_pairs_rewards_the_share_that_is_beaten(tmp_path, tiny, model
 
 def test_each_number_of_a_judge_is_an_objective_of_its_own(tmp_path, tiny, model):
     """Groups of people, of whom the worst off counts: the authors' and the paper's way differ."""
-    head = scalar_model.ScalarModel(tiny.model(data=2, vocab_size=8), size=2)
+    head = scalar_model.ScalarModel(trunk(tiny), size=2)
     judge = judging.Judge(head, (head.init(jax.random.key(1), spread=1.0),), WORDS, ensemble.worst_case)
     recipe = of_the_worst.MaxMin(("judge/0", "judge/1"), maxmin.Weighted(1.0), grpo.GRPO(kl_coef=0.0))
     own = dataclasses.replace(parts(model, judge, {}), recipe=recipe)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import resuming
 from test_online import parts
 
 from posttrain_jax.models import vocabulary
@@ -117,13 +118,13 @@ def test_open_prompts_have_the_referees_rewards_and_others_their_own(tmp_path, m
 
 
 def test_a_resumed_run_is_judged_the_same(tmp_path, model):
-    whole = scored(model, tmp_path / "whole", steps=3)
-    scored(model, tmp_path / "parts", steps=2)
-    again = scored(model, tmp_path / "parts", steps=3)
+    whole = scored(model, tmp_path, steps=3)
+    assert resuming.forget(tmp_path) == 1
+    again = scored(model, tmp_path, steps=3)
     for x, y in zip(jax.tree.leaves(whole.params), jax.tree.leaves(again.params), strict=True):
         np.testing.assert_array_equal(x, y)
     with pytest.raises(ValueError, match=r"a run with judge Referee\(.*weight=0\.5.*weight=1\.0"):
-        scored(model, tmp_path / "parts", dataclasses.replace(REFEREE, weight=1.0), steps=4)
+        scored(model, tmp_path, dataclasses.replace(REFEREE, weight=1.0), steps=4)
 
 
 def test_what_is_too_long_or_cannot_be_read_has_no_score(tmp_path, model):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import resuming
+import sparing
 from test_online import leaves, numbers, parts
 
 from posttrain_jax.losses import difficulty
@@ -38,11 +39,13 @@ REPLAYING = selection.Refill(
 )
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [REPLAYING, selection.Refill(SPREAD, max_rounds=20, of=priority.VarianceAware(every=1))],
-    ids=["replay", "variance"],
-)
+SELECTIONS = {
+    "replay": REPLAYING,
+    "variance": selection.Refill(SPREAD, max_rounds=20, of=priority.VarianceAware(every=1)),
+}
+
+
+@pytest.mark.parametrize("chosen", sparing.some(SELECTIONS, "variance"))
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, start, chosen):
     def made():
         return parts(model, recipe=RECIPE, reward=starts_with_a, selection=chosen)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import playing
 import pytest
+import sparing
 
 from posttrain_jax.losses import generator, limit, maxmin, multiplier, target
 from posttrain_jax.recipes.policy import (
@@ -57,17 +58,18 @@ def gained(lines, name):
     return np.mean(values[-3:]) - np.mean(values[:3])
 
 
-RULES = [
+RULES = (
     multiplier.DualAscent(3.0),
     multiplier.LogDualAscent(3.0),
     multiplier.Augmented(3.0),
     multiplier.Equality(3.0),
     multiplier.Hinge(5.0),
     multiplier.Barrier(2.0),
-]
+)
+RULES = {type(rule).__name__: rule for rule in RULES}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", sparing.some(RULES, "DualAscent", "Hinge"))
 def test_every_rule_brings_a_reward_of_weight_0_towards_its_limit(tmp_path, model, start, rule):
     recipe = constrained.Constrained((limit.AtLeast("b", 0.6),), rule, PLAIN)
     lines = learn(tmp_path, model, start, recipe, a=0.1)
@@ -103,7 +105,7 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", sparing.names(OBJECTIVES, "each", "norm_then_sum"))
 def test_several_objectives_rise_together(tmp_path, model, start, name):
     lines = learn(tmp_path, model, start, OBJECTIVES[name], a=0.5, b=0.5, steps=20)
     assert gained(lines, "reward/a") > 0.1
@@ -117,7 +119,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", sparing.names(TARGETS, "gdc", "occupancy"))
 def test_a_target_near_the_reference_is_approached(tmp_path, model, start, name):
     lines = learn(tmp_path, model, start, TARGETS[name], steps=20)
     assert gained(lines, "reward/a") > 0.1

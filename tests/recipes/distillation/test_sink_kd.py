@@ -1,5 +1,7 @@
 """SinKD by the worked numbers, by what it is without its parts, and against the distance of whole distributions."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +50,7 @@ def stats(recipe, batch, student, teacher, mask):
     return types.TokenStats(jnp.where(mask, log_p[..., 0], 0), jnp.zeros(mask.shape), divergences=both)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def step(recipe, student, teacher, mask):
     batch, memory = recipe.credit(groups(mask), {}, lookup(student, teacher), recipe.init_memory())
     assert memory == ()
@@ -84,7 +87,7 @@ def test_value_and_gradient_are_those_of_the_distance_of_the_whole_batch():
         kl = jnp.sum(jnp.exp(log_q) * (log_q - log_p), axis=-1)
         return jnp.sum(batch.token_weights * (0.1 * kl - log_p[..., 0])) + 0.5 * moved
 
-    expected = jax.value_and_grad(whole)(student)
+    expected = jax.jit(jax.value_and_grad(whole))(student)
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-4, atol=1e-6)
 

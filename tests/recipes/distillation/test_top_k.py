@@ -1,5 +1,7 @@
 """Distillation from stored entries, by hand and as distillation from the whole teacher."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,7 @@ def stats(recipe, batch, student):
     return types.TokenStats(nothing, nothing, divergences={"teacher": jnp.where(MASK, found, 0)})
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def differentiate(recipe, student, teacher, count, temperature=1.0):
     batch, memory = recipe.credit(groups(MASK), columns(teacher, count, temperature), LOOKUP, recipe.init_memory())
     assert memory == ()
@@ -62,7 +65,7 @@ def test_with_all_entries_but_one_it_is_distillation_from_the_whole_teacher(temp
         p, q = (jax.nn.log_softmax(x / temperature) for x in (student, teacher))
         return jnp.sum(batch.token_weights * jnp.sum(jnp.exp(p) * (p - q), axis=-1))
 
-    for mine, expected in zip(got, jax.value_and_grad(whole)(student), strict=True):
+    for mine, expected in zip(got, jax.jit(jax.value_and_grad(whole))(student), strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-6)
 
 

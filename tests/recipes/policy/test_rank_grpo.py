@@ -23,7 +23,7 @@ def policy(logps):
 
 def test_each_rank_is_compared_with_the_same_rank():
     """Gains [1.5, 0.5, 0.5] and [0.63093, 0.63093, 0]: a list without a third rank earned nothing there."""
-    got = turns.of_turns(FREE.credit(CUT, R).advantages)[0]
+    got = turns.of_turns(turns.credit(FREE, CUT, R).advantages)[0]
     signs = np.array([1, -1])
     for k, gap in enumerate([1.5 - 0.63093, 0.5 - 0.63093, 0.5]):
         expected = signs * gap / 2 / (abs(gap) / 2**0.5 + 1e-4)
@@ -31,18 +31,18 @@ def test_each_rank_is_compared_with_the_same_rank():
 
 
 def test_own_rewards_alone():
-    got = turns.of_turns(RankGRPO(kl_coef=0.0, gain=listing.own).credit(CUT, R).advantages)[0]
+    got = turns.of_turns(turns.credit(RankGRPO(kl_coef=0.0, gain=listing.own), CUT, R).advantages)[0]
     np.testing.assert_allclose(got, [[0.7070, -0.7070, 0.7070], [-0.7070, 0.7070, 0]], atol=1e-4)
 
 
 def test_stop_tokens_have_advantages_of_their_own():
-    got = np.asarray(FREE.credit(LISTS, R).advantages)
+    got = np.asarray(turns.credit(FREE, LISTS, R).advantages)
     assert got[0, 0, -1] == np.float32(0.1)
     assert got[0, 1, 3] == np.float32(-0.1)
 
 
 def test_ranks_weigh_alike_whatever_their_length():
-    weights = FREE.credit(CUT, R).token_weights
+    weights = turns.credit(FREE, CUT, R).token_weights
     np.testing.assert_allclose(weights[0, 0], np.full(6, 1 / 2 / 3 / 2), rtol=1e-6)
     np.testing.assert_allclose(weights[0, 1], [1 / 8] * 4 + [0, 0], rtol=1e-6)
 
@@ -62,7 +62,7 @@ def test_one_rank_is_gspos_ratio_with_grpos_advantage():
 
 
 def test_on_policy_a_rank_pushes_by_the_mean_of_its_tokens():
-    batch = FREE.credit(CUT, R)
+    batch = turns.credit(FREE, CUT, R)
     stats = policy(jnp.full((1, 2, 6), -0.5))
     gradient = jax.grad(lambda logps: FREE.loss(policy(logps), batch)[0])(stats.logps)
     np.testing.assert_allclose(gradient, -batch.token_weights * batch.advantages, atol=1e-7)
@@ -70,6 +70,6 @@ def test_on_policy_a_rank_pushes_by_the_mean_of_its_tokens():
 
 def test_without_segments_or_reference_it_says_so():
     with pytest.raises(ValueError, match="Segmented"):
-        FREE.credit(dataclasses.replace(LISTS, segments=None), R)
+        turns.credit(FREE, dataclasses.replace(LISTS, segments=None), R)
     with pytest.raises(ValueError, match="ref_logps"):
         RankGRPO().loss(policy(jnp.zeros((1, 2, 6))), RankGRPO().credit(LISTS, R))
