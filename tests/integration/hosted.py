@@ -188,12 +188,11 @@ def fills_up(folder, steps):
     learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, evaluate=fills, fsdp=4)
 
 
-def dpo(folder, steps, stand_in=False, adapters=None):
+def dpo(folder, steps, adapters=None):
     pairs = read(fields.PreferenceFields(PROMPT, "completion", "rejected"))
     encoded = preferences.encode(ROWS, pairs, WORDS, LIMITS)[0]
-    model, params = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2, stand_in, adapters=adapters)
-    if not stand_in:
-        huggingface.save(folder / "model", model.config, model.merge(params), overwrite=True)
+    model, params = learn(folder, steps, dpo_recipe.DPO(beta=0.5), encoded, 2, False, adapters=adapters)
+    huggingface.save(folder / "model", model.config, model.merge(params), overwrite=True)
     if adapters:
         adapter_folder.save(folder / "adapters", model, params, overwrite=True)
 
@@ -378,10 +377,6 @@ def small_sft(folder, steps):
     sft(folder, steps, stand_in=True)
 
 
-def small_dpo(folder, steps):
-    dpo(folder, steps, stand_in=True)
-
-
 def small_grpo(folder, steps):
     grpo(folder, steps, stand_in=True)
 
@@ -395,7 +390,7 @@ def adapted_grpo(folder, steps):
 
 
 TASKS = {one.__name__: one for one in (sft, dpo, grpo, adapted_dpo, adapted_grpo)}
-TASKS |= {one.__name__: one for one in (small_sft, small_dpo, small_grpo, selects, taught)}
+TASKS |= {one.__name__: one for one in (small_sft, small_grpo, selects, taught)}
 TASKS |= {one.__name__: one for one in (unscored, evaluated, refused, cannot_report, cannot_score)}
 TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed, fills_up)}
 

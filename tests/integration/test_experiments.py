@@ -91,20 +91,30 @@ def test_dpo_on_whole_dialogues(tmp_path, model):
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
-def test_grpo_with_another_recipe(tmp_path, model):
-    # Both answers occur for every question, so that a model that has learned the form is right half of the time.
+@pytest.fixture(scope="module")
+def coins(tmp_path_factory):
+    """Both answers occur for every question, so that a model that has learned the form is right half of the time."""
     rows = [{"question": f"{a}?", "answer": f"#### {b}"} for a in range(8) for b in (1, 2)]
-    data = jsonl(tmp_path / "coins.jsonl", rows)
+    return jsonl(tmp_path_factory.mktemp("data") / "coins.jsonl", rows)
+
+
+SIZES = ["--prompts-per-step", "4", "--group-size", "4", "--read.name", "question", "--learning-rate", "1e-3"]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_never_right_learns_nothing_from_grpo(tmp_path, model, coins):
+    with pytest.raises(ValueError, match="rewards of the first batch are 0, from which nothing can be learned"):
+        run("grpo", "--model", model, "--data", coins, *SHORT, "--folder", tmp_path, *SIZES)
+
+
+def test_grpo_with_another_recipe(tmp_path, model, coins):
     fields = ["read:demonstration-fields", "--read.prompt.name", "question", "--read.completion", "answer"]
-    common = ["--data", data, *SHORT]
+    common = ["--data", coins, *SHORT]
     longer = ["--steps", "60", "--save-every", "60", "--batch-size", "16", "--learning-rate", "1e-2"]
     run("sft", "--model", model, *common, "--folder", tmp_path / "sft", *longer, *fields)
 
-    sizes = ["--prompts-per-step", "4", "--group-size", "4", "--read.name", "question", "--learning-rate", "1e-3"]
-    with pytest.raises(ValueError, match="rewards of the first batch are 0, from which nothing can be learned"):
-        run("grpo", "--model", model, *common, "--folder", tmp_path / "raw", *sizes)
     learned = ["--model", tmp_path / "sft" / "model", "--folder", tmp_path / "grpo"]
-    run("grpo", *learned, *common, *sizes, "recipe:dapo", "--recipe.clip-high", "0.3")
+    run("grpo", *learned, *common, *SIZES, "recipe:dapo", "--recipe.clip-high", "0.3")
     last = check_run(tmp_path / "grpo", "reward", "entropy", "reward/answer", "reward/form")
     assert 0 < last["reward/answer"] < 1
     assert "clip_high=0.3" in json.loads((tmp_path / "grpo" / "run.json").read_text())["objective"]

@@ -94,18 +94,18 @@ ENDED = ("is_told_to_end", 9)
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
-    alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_dpo", 3, "small_grpo", 3, "selects", 4)
-    begun = ("small_sft", 2, "small_dpo", 2, "small_grpo", 3, "selects", 2)
+    alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_grpo", 3, "selects", 4)
+    begun = ("small_sft", 2, "small_grpo", 3, "selects", 2)
     both = Together(2, tmp_path / "both", "refused", 0, *begun, *ENDED)
     (one,), two = alone.told(), both.told()
     check_sentences([process["heard"] for process in two])
     # each process pads and scores its own half; two looks at the first batch come before the first step
-    assert [process["rows"] for process in two] == [(2 + 2) * 4 * 3 + (3 + 2) * 2] * 2
+    assert [process["rows"] for process in two] == [(2 + 2) * 4 * 2 + (3 + 2) * 2] * 2
     # and each scores one group of four to see whether its rewards find their fields
     assert [process["scored"] for process in two] == [4 + 3 * 16 // 2] * 2
     assert one["scored"] == 4 + 3 * 16
-    # and each reads and encodes its half of the rows of four runs
-    assert [process["encoded"] for process in two] == [4 * 8] * 2
+    # and each reads and encodes its half of the rows of three runs
+    assert [process["encoded"] for process in two] == [3 * 8] * 2
     # where the tensor axis takes in both, they hand one another their rows
     assert_near(tmp_path / "both" / "small_grpo", tmp_path / "alone" / "small_grpo")
     # one was told to end, both did after the same step
@@ -113,8 +113,8 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     assert numbers(tmp_path / "both" / "is_told_to_end") == numbers(tmp_path / "both" / "small_sft")
     assert [path.name for path in (tmp_path / "both" / "is_told_to_end" / "checkpoints").iterdir()] == ["2"]
     assert not (tmp_path / "both" / "small_sft" / "checkpoints" / "3").exists()
-    Together(1, tmp_path / "both", "small_sft", 3, "small_dpo", 3, "selects", 4).told()
-    for task in ("small_sft", "small_dpo", "selects"):
+    Together(1, tmp_path / "both", "small_sft", 3, "selects", 4).told()
+    for task in ("small_sft", "selects"):
         assert_near(tmp_path / "both" / task, tmp_path / "alone" / task)
     lines = numbers(tmp_path / "both" / "selects")
     assert lines[0]["rounds"] > 1  # with two processes

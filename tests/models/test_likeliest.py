@@ -89,7 +89,11 @@ def by_hand(logits, targets, fixed, comparisons):
 
 
 @pytest.mark.parametrize(
-    ("shape", "temperature"), [({}, None), ({"data": 2, "fsdp": 2, "tensor": 2}, 2.0)], ids=["one", "eight"]
+    ("shape", "temperature"),
+    [
+        pytest.param({}, None, id="one", marks=pytest.mark.slow),
+        pytest.param({"data": 2, "fsdp": 2, "tensor": 2}, 2.0, id="eight"),
+    ],
 )
 def test_stored_entries_have_the_value_and_gradient_of_the_whole_form(shape, temperature):
     logits, targets, fixed = random()

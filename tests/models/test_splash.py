@@ -17,9 +17,9 @@ interpreted = functools.partial(splash.attend, interpret=True)
 @pytest.mark.parametrize(
     ("shape", "lengths", "window"),
     [
-        pytest.param({"T": 6, "K": 1, "G": 2}, (2, 5), None, id="ragged prompts"),
+        pytest.param({"T": 6, "K": 1, "G": 2}, (2, 5), None, id="ragged prompts", marks=pytest.mark.slow),
         pytest.param({"T": 130, "S": 140, "K": 1, "R": 1}, (139, 3), None, id="several blocks, prompt and own"),
-        pytest.param({"T": 6, "S": 0, "G": 1}, (0, 0), None, id="prompts themselves"),
+        pytest.param({"T": 6, "S": 0, "G": 1}, (0, 0), None, id="prompts themselves", marks=pytest.mark.slow),
         pytest.param({"T": 6, "K": 1, "G": 2}, (2, 5), 3, id="window across the prompt's end"),
     ],
 )

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sparing
 
 from posttrain_jax.models import sharding
 from posttrain_jax.rollout import sample
@@ -80,10 +81,17 @@ def test_frequencies_entropies_and_logps_match_the_distribution(options):
         assert drawn.kept_ids is None
 
 
-@pytest.mark.parametrize(
-    ("vocab", "options"), [(24, {}), (1024, {}), (24, {"top_k": 3}), (24, {"top_k": 6, "top_p": 0.7})], ids=str
-)
-def test_the_same_tokens_however_vocabulary_and_rows_are_cut(vocab, options):
+CUTS = {
+    "all": (24, {}),
+    "of a large vocabulary": (1024, {}),
+    "3 likeliest": (24, {"top_k": 3}),
+    "nucleus of 6": (24, {"top_k": 6, "top_p": 0.7}),
+}
+
+
+@pytest.mark.parametrize("way", sparing.some(CUTS, "of a large vocabulary", "nucleus of 6"))
+def test_the_same_tokens_however_vocabulary_and_rows_are_cut(way):
+    vocab, options = way
     sampling = dataclasses.replace(ONE, **options)
     hidden, weight = (jax.random.normal(jax.random.key(k), s) for k, s in ((1, (8, 16, 6)), (2, (6, vocab))))
     keys = jax.random.split(jax.random.key(0), (8, 16))

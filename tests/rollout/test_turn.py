@@ -365,6 +365,7 @@ def talk(model, environment, **changes):
     return turn.Conversation(model, SAMPLING, changes.pop("group", G), turn.Turns(there, TURNS, OUTPUT), WORDS)
 
 
+@pytest.mark.slow
 def test_the_same_on_eight_devices():
     ours, expected = (jax.device_get(talked(mesh=mesh)[2]) for mesh in (EIGHT, (1, 1, 1)))
     for name in ("completions", "completion_lengths", "completion_mask"):
