@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import sparing
 from test_online import parts
 
 from posttrain_jax.losses import ensemble, pairing
@@ -61,14 +62,7 @@ def setting(model, recipe, **changes):
     return parts(model, recipe=recipe, **(given | changes))
 
 
-FEW = {"best and worst", "threshold", "ranked", "online IPO", "SPPO", "KTO"}
-"""Those of the default tests."""
-EACH = [
-    pytest.param(recipe, id=name, marks=() if name in FEW else pytest.mark.slow) for name, recipe in RECIPES.items()
-]
-
-
-@pytest.mark.parametrize("recipe", EACH)
+@pytest.mark.parametrize("recipe", sparing.some(RECIPES, "best and worst", "ranked", "SPPO", "KTO"))
 def test_rewards_rise(tmp_path, model, recipe):
     moving = reference.Moving(1.0, every=4) if recipe in (RECIPES["SPPO"], RECIPES["win rates"]) else None
     made = setting(model, recipe, moving=moving)
