@@ -14,7 +14,7 @@ import pytest
 import tyro
 
 import posttrain_jax as pt
-from posttrain_jax.losses import pairing
+from posttrain_jax.losses import pairing, power
 from posttrain_jax.models import pretrained, scalar_model, vocabulary
 from posttrain_jax.train import judging, metrics, plot
 
@@ -76,6 +76,20 @@ def saved(monkeypatch):
     monkeypatch.setattr(judging, "load", judge)
     monkeypatch.setattr(plot, "plot_run", lambda folder: folder)
     return exported
+
+
+@pytest.mark.slow
+def test_any_recipe_may_be_the_field():
+    """The command line takes every recipe of preferences in the place of DPO, wrappers among them."""
+    kinds = [getattr(pt, name) for name in pt.__all__]
+    kinds = [kind for kind in kinds if kind.__module__.startswith("posttrain_jax.recipes.preference")]
+    named = [pt.FDPO(power.Alpha(0.5)), pt.FenchelSFT(0.5), pt.ImplicitRewardSFT(), pt.LCPO(pt.CPO()), pt.AlignDistil()]
+    recipes = [kind() for kind in kinds if kind is not pt.FDPO] + named
+    assert len(recipes) > 55
+    for recipe in recipes:
+        field = ("recipe", type(recipe), dataclasses.field(default=recipe))
+        config = dataclasses.make_dataclass("Config", [("steps", int, 1), field], frozen=True)
+        assert tyro.cli(config, args=["--steps", "2"]) == config(2, recipe)
 
 
 OFFLINE = {
