@@ -1,9 +1,11 @@
-"""Recipes of given completions in your own code: their credit from plain arrays, without a model, a mesh or a loop.
+"""Recipes in your own code: their credit from plain arrays, without a model, a mesh or a loop.
 
     batch, memory = plain.credit(recipe, mask, policy, ref)
+    batch, memory = plain.credit_rewards(recipe, plain.rollout(mask, sampler), rewards, ref)
     loss, metrics = recipe.loss(policy, batch)
 
-works for every recipe of `recipes/preference` and `recipes/likelihood` that learns from given completions.
+The first works for every recipe of `recipes/preference` and `recipes/likelihood` that learns from given completions,
+the second for those of `recipes/policy`, which learn from own completions and their rewards.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from posttrain_jax import types
 
@@ -56,6 +58,56 @@ def credit(
     lookup = types.Lookup(models["policy"], models.get("ref", _unknown), drawn, models)
     before = recipe.init_memory() if memory is None else memory
     return jax.lax.stop_gradient(recipe.credit(given, columns or {}, lookup, before))
+
+
+def rollout(rows: Bool[Array, "P G T"] | types.Groups, sampler: types.TokenStats) -> types.Rollout:
+    """Own completions; what else is known of them (`truncated`, `segments`, `greedy`, ...) is put in their place.
+
+    Args:
+        rows: mask of the tokens that the policy chose; or `groups`, where tokens are read. A row is a group.
+        sampler: what the policy said when it drew them, a critic's values included.
+    """
+    given = rows if isinstance(rows, types.Groups) else groups(rows)
+    return types.Rollout(given, sampler, truncated=jnp.zeros(given.completion_lengths.shape, bool))
+
+
+def credit_rewards(
+    recipe: types.OnlineRecipe | types.InformedOnline,
+    drawn: types.Rollout,
+    rewards: Float[Array, "P G"],
+    ref: Said | None = None,
+    *,
+    columns: Mapping[str, Array] | None = None,
+    memory: PyTree | None = None,
+    key: Key[Array, ""] | None = None,
+    fixed: Mapping[str, Said] | None = None,
+) -> tuple[Any, PyTree]:
+    """The batch that the recipe's loss reads, and what to give as `memory` with the next rollout.
+
+    For several updates on a rollout give the batch `old_logps`, those of the sampler: the loss has no ratio without.
+
+    Args:
+        recipe: of own completions.
+        drawn: `rollout(mask, sampler)`.
+        rewards: NaN where scoring failed.
+        ref: the reference, where the recipe needs one.
+        columns: each reward, count or column of the data by name: the recipe says which it reads.
+        memory, key: as in `credit`.
+        fixed: other models, by role; "policy" is the policy as it is before the update, unless told the sampler.
+
+    Raises:
+        ValueError: as in `credit`.
+    """
+    given = drawn.groups
+    if not isinstance(recipe, types.InformedOnline):
+        known = None if ref is None else _answering(ref, given, "ref")(given).logps
+        return recipe.credit(drawn, rewards, known), ()
+    told = {"policy": drawn.sampler, **({} if ref is None else {"ref": ref}), **(fixed or {})}
+    models = {role: _answering(said, given, role) for role, said in told.items()}
+    drawn_at = jax.random.key(0) if key is None else key
+    lookup = types.Lookup(models["policy"], models.get("ref", _unknown), drawn_at, models)
+    before = recipe.init_memory() if memory is None else memory
+    return recipe.credit(drawn, rewards, columns or {}, lookup, before)
 
 
 def groups(

@@ -44,8 +44,10 @@ def test_code_for_plain_arrays_runs():
     assert len(blocks) >= 4
     for block in blocks:
         exec(compile(block, "plain_arrays.md", "exec"), names)
-    for name in ("loss", "odpo", "kto"):
-        assert 0 < float(names[name]) < 100
+    for name in ("loss", "odpo", "kto", "ppo"):
+        assert 0 < abs(float(names[name])) < 100
+    assert bool(abs(names["slope"]).max() > 0)
+    assert min(names["seen"]) == 0.0  # of OTC: the fewest calls of a prompt that was answered rightly
     assert bool(abs(names["gradient"]).max() > 0)
     assert float(names["memory"].std) != 1
 

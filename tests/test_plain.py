@@ -87,3 +87,43 @@ def test_functions_are_asked_about_any_rows():
     ref = lambda asked: stats(jnp.where(asked.completion_mask, table[asked.completions] - 0.5, 0))  # noqa: E731
     batch, _ = plain.credit(pt.KTO(), rows, policy, ref, columns={"desirable": jnp.ones(3)})
     np.testing.assert_allclose(batch.baselines, 0.5 * 2, rtol=1e-6)  # half a nat a token, two tokens on average
+
+
+REWARDS = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, jnp.nan]])
+
+
+def test_own_completions_are_credited_by_their_rewards():
+    drawn = plain.rollout(MASK, stats(LOGPS))
+    batch, memory = plain.credit_rewards(pt.GRPO(), drawn, REWARDS, stats(REF))
+    assert memory == ()
+    jax.tree.map(np.testing.assert_array_equal, batch, pt.GRPO().credit(drawn, REWARDS, REF))
+    np.testing.assert_array_equal(batch.advantages[2], 0)  # its group has one that was scored
+    assert plain.credit_rewards(pt.RLOO(kl_coef=0.0), drawn, REWARDS)[0].ref_logps is None
+
+
+def test_rewards_are_remembered_by_prompt_and_other_models_are_known():
+    drawn = plain.rollout(MASK, stats(LOGPS, values=jnp.where(MASK, 0.5, 0.0)))
+    recipe, calls = pt.OTC(prompts=3, limit=4.0, recipe=pt.REINFORCE()), jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0]])
+    first, fewest = plain.credit_rewards(recipe, drawn, REWARDS, columns={"calls": calls})
+    np.testing.assert_array_equal(fewest, [2, 3, 1])
+    _, after = plain.credit_rewards(recipe, drawn, REWARDS, columns={"calls": calls - 1}, memory=fewest)
+    np.testing.assert_array_equal(after, [1, 2, 0])
+    np.testing.assert_allclose(first.advantages[0, 0, 0], 1, rtol=1e-6)  # no call fewer was right
+    paid, _ = plain.credit_rewards(pt.RTO(), drawn, REWARDS, stats(REF), fixed={"dpo": stats(REF + 0.01)})
+    np.testing.assert_allclose(
+        paid.extra["token_reward"][0, 0, 0], 0.05 * 0.01 - 0.01 * (LOGPS - REF)[0, 0, 0], rtol=1e-3
+    )
+    np.testing.assert_array_equal(paid.extra["old_values"], drawn.sampler.values)
+
+
+def test_what_rewards_lack_is_named():
+    drawn = plain.rollout(MASK, stats(LOGPS))
+    for recipe, words in (
+        (pt.GRPOD(lambda step: 0.1), "give ref"),
+        (pt.PPO(kl_coef=0.0), "a critic is needed"),
+        (pt.GCPO("aux", "right"), "the rewards are none"),
+        (pt.GiGPO(), "this rollout has none"),
+        (pt.RTO(), "asks the model 'dpo'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            plain.credit_rewards(recipe, drawn, REWARDS)

@@ -57,7 +57,9 @@ class GCPO:
         """The recipe's, of the changed rewards."""
         side = self.aux if self.asked is None else self.asked
         if missing := {self.aux, self.correct, side} - set(columns):
-            raise ValueError(f"GCPO reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns)}.")
+            raise ValueError(
+                f"GCPO reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns) or 'none'}."
+            )
         sign = group.contrast(columns[self.correct], columns[side], rollout.groups.group_ids, margin=self.margin)
         earned = rewards + self.coef * sign[:, None] * jnp.nan_to_num(columns[self.aux])
         ref_logps = lookup.ref(rollout.groups, rollout.kept_ids).logps if self.needs_ref else None

@@ -48,7 +48,9 @@ class GDPO:
         """Advantages of the standardised sum; a reward that is NaN adds 0, completions without any do not count."""
         names, weights = zip(*self.weights, strict=True)
         if missing := set(names) - set(columns):
-            raise ValueError(f"GDPO is to weigh {', '.join(sorted(missing))}; the rewards are {', '.join(columns)}.")
+            raise ValueError(
+                f"GDPO is to weigh {', '.join(sorted(missing))}; the rewards are {', '.join(columns) or 'none'}."
+            )
         each = jnp.stack([columns[name] for name in names], axis=-1)
         any_reward = jnp.where(jnp.all(jnp.isnan(each), axis=-1), jnp.nan, 0)
         ref_logps = lookup.ref(rollout.groups, rollout.kept_ids).logps if self.needs_ref else None

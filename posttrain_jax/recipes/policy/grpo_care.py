@@ -55,7 +55,7 @@ class GRPOCARE:
     ) -> tuple[types.PolicyBatch, Any]:
         """The recipe's, of rewards and bonus."""
         if self.correct not in columns:
-            raise ValueError(f"GRPOCARE reads {self.correct!r}; the rewards are {', '.join(columns)}.")
+            raise ValueError(f"GRPOCARE reads {self.correct!r}; the rewards are {', '.join(columns) or 'none'}.")
         groups, accuracies = rollout.groups, columns[self.correct]
         answer = marker.between(groups.completions, groups.completion_mask, self.opening, self.closing)
         ref_logps = lookup.ref(groups, rollout.kept_ids).logps

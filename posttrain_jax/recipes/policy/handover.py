@@ -54,7 +54,9 @@ class Handover:
     ) -> tuple[types.PolicyBatch, Float[Array, ""]]:
         """The recipe's, of today's mixture; completions for which one reward is NaN do not count."""
         if missing := {self.first, self.second} - set(columns):
-            raise ValueError(f"Handover reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns)}.")
+            raise ValueError(
+                f"Handover reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns) or 'none'}."
+            )
         share = self.share(memory)
         mixed = share * columns[self.first] + (1 - share) * columns[self.second]
         mixed = jnp.where(jnp.isnan(rewards), jnp.nan, mixed)

@@ -63,7 +63,9 @@ class OTC:
     ) -> tuple[types.PolicyBatch, Float[Array, "Q"]]:
         """The recipe's, of rewards by thrift; completions whose reward or calls are NaN do not count."""
         if self.calls not in columns:
-            raise ValueError(f"OTC reads the calls from {self.calls!r}; the rewards are {', '.join(columns)}.")
+            raise ValueError(
+                f"OTC reads the calls from {self.calls!r}; the rewards are {', '.join(columns) or 'none'}."
+            )
         calls, correct = columns[self.calls], rewards > self.above
         found, memory = tool_use.fewest(calls, correct, rollout.groups.group_ids, memory)
         earned = self.scale * rewards * tool_use.nearness(calls, found, limit=self.limit)

@@ -53,7 +53,9 @@ class Segmented:
     ) -> tuple[Any, Any]:
         """The held recipe's, of the segments."""
         if missing := set(self.rewards) - set(columns):
-            raise ValueError(f"Segmented reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns)}.")
+            raise ValueError(
+                f"Segmented reads {', '.join(sorted(missing))}; the rewards are {', '.join(columns) or 'none'}."
+            )
         words, mask = rollout.groups.completions, rollout.groups.completion_mask
         ids = segment.ending(words, mask, self.ends)
         there = segment.present(ids, mask, self.count)
