@@ -83,4 +83,4 @@ def main(c: Config) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, Config)
+    command.alone(main, Config)

@@ -47,7 +47,9 @@ def check(roles: list[str], fixed: Mapping[str, comparison.Logits], vocab_size: 
     """Refuse models that are not given, and such as have a smaller vocabulary."""
     for role in roles:
         if role not in fixed:
-            raise ValueError(f"a comparison names the model '{role}' and there is {sorted(fixed)}: pass it as well.")
+            raise ValueError(
+                f"a comparison names the model '{role}' and there is {sorted(fixed) or 'none'}: pass it as well."
+            )
         if fixed[role].weight.shape[1] < vocab_size:
             raise ValueError(
                 f"'{role}' has a vocabulary of {fixed[role].weight.shape[1]} and the scored model one of {vocab_size}:"

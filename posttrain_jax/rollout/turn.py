@@ -46,6 +46,8 @@ class Turns:
             raise ValueError(f"limit={self.limit} turns say nothing: allow at least 1.")
         if self.turn_tokens is not None and self.turn_tokens < 1:
             raise ValueError(f"turn_tokens={self.turn_tokens} leaves the policy no word: allow at least 1.")
+        if self.output_tokens < 1:
+            raise ValueError(f"output_tokens={self.output_tokens} leave a reply no room: allow at least 1.")
 
 
 ALONE = "dialogues run in one process, and these are {}: use one host, or completions of one turn."

@@ -21,6 +21,9 @@ ARRAYS = ("arrays", "ref_params")
 STORAGE_ERRORS = (ValueError, OSError, KeyError)
 """What reading damaged files raises."""
 
+APART_S = 300
+"""Seconds by which processes may end apart with writing: after them a save fails that another process cannot end."""
+
 Json = Any
 """What `json.dumps` accepts and `json.loads` gives back unchanged."""
 
@@ -59,15 +62,16 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep={keep} checkpoints leaves nothing to resume from: keep at least 1.")
         self.folder = pathlib.Path(folder).absolute()
-        self._writing = 0
-        self.failed = False
-        """Whether a checkpoint could not be written."""
+        self._writing, self.failed = 0, False
+        context = ocp.Context()
+        context.asynchronous.timeout_secs = APART_S
         self._orbax = ocp.training.Checkpointer(
             str(self.folder),
             save_decision_policy=EveryTime(),
             # orbax's own policies do not match the Protocol that it declares
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
+            context=context,
         )
 
     def latest(self) -> int | None:
@@ -107,9 +111,7 @@ class Checkpoints:
         *,
         accept: Callable[[str], None] = lambda config: None,
     ) -> Snapshot:
-        """Read the newest whole checkpoint onto the devices of today.
-
-        Damaged ones that are newer are said to be so and put aside, under their name and `.damaged`.
+        """Read the newest whole checkpoint onto the devices of today; damaged newer ones are put aside and told.
 
         Args:
             state: shapes, dtypes and shardings wanted (`update.abstract_state`); any mesh will do.
@@ -163,11 +165,7 @@ class Checkpoints:
             self.wait()
 
     def close(self) -> None:
-        """Finish and let go of the folder.
-
-        Raises:
-            RuntimeError: see `wait`.
-        """
+        """Finish and let go of the folder; RuntimeError as in `wait`."""
         try:
             self.wait()
         finally:

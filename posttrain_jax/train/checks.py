@@ -80,6 +80,26 @@ def batch(first: Any, micro_batches: int, row_shards: int) -> None:
         )
 
 
+def fit(wanted: PyTree[jax.ShapeDtypeStruct], params: PyTree[Array | np.ndarray]) -> None:
+    """The parameters are those of the model, and lie on its devices."""
+    here = {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in jax.tree.leaves_with_path(params)}
+    there = {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in jax.tree.leaves_with_path(wanted)}
+    faults = [f"{name} is missing" for name in there if name not in here]
+    faults += [f"{name} is unexpected" for name in here if name not in there]
+    for name, x in here.items():
+        like = there.get(name)
+        if like is not None and x.shape != like.shape:
+            faults.append(f"{name} has shape {x.shape} where the model has {like.shape}")
+        elif like is not None and isinstance(x, jax.Array) and x.sharding.device_set != like.sharding.device_set:
+            faults.append(f"{name} lies on {len(x.sharding.device_set)} other devices than the mesh's")
+    if faults:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise ValueError(
+            f"the parameters do not fit the model: {'; '.join(faults[:3])}{more}: give those that this model drew or"
+            " loaded, or `model.adapt` of them where it has adapters."
+        )
+
+
 def positions(prompt: int, completion: int, longest: int) -> None:
     """The model knows as many positions as prompt and completion have tokens."""
     if prompt + completion > longest:

@@ -1,6 +1,7 @@
 """Credit as the loops call it: the passes under fixed parameters that a recipe needs, then the recipe's own credit."""
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,8 +11,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, PyTree
 
-from posttrain_jax import arrangement, comparison, types
-from posttrain_jax.models import group_spread, layer, likeliest, token_influence, transport
+from posttrain_jax import arrangement, comparison, scoring, types
+from posttrain_jax.models import group_spread, layer, likeliest, scalar_model, token_influence, transport
 from posttrain_jax.train import update
 
 Credited = tuple[Any, PyTree]
@@ -82,6 +83,7 @@ def make_online(
     Raises:
         ValueError: nothing looks at one of these, which is then kept in vain (when called).
     """
+    _check_kind(recipe, model, {"groups": "given completions: train it with run_offline"})
     if isinstance(recipe, types.InformedOnline):
 
         def informed(state, ref_params, rollout, rewards, columns, fixed_params):
@@ -115,6 +117,7 @@ def make_offline(
         score: the loop's, which is then compiled once for all its uses.
         fixed: the models that the recipe may ask beside the reference, by role; `fixed_params` are their parameters.
     """
+    _check_kind(recipe, model, {"rollout": "rollouts and their rewards: train it with run_online"})
     if isinstance(recipe, types.InformedOffline):
 
         def informed(state, ref_params, groups, columns, fixed_params):
@@ -134,6 +137,23 @@ def make_offline(
         return compiled(groups, ref_logps), state.memory
 
     return plain
+
+
+def _check_kind(recipe: types.Recipe, model: update.Model, others: Mapping[str, str]) -> None:
+    """Refuse a recipe of the other loop or of another kind of model, which would fail in the middle of a program.
+
+    Args:
+        others: what recipes of the other loop learn from, by the name of what their credit is given first.
+    """
+    if isinstance(recipe, type):
+        raise ValueError(f"{recipe.__name__} is the class of a recipe: give one, {recipe.__name__}(...).")
+    first = next(iter(inspect.signature(recipe.credit).parameters))
+    if first in others:
+        raise ValueError(f"{type(recipe).__name__} learns from {others[first]}.")
+    read = next(iter(inspect.signature(recipe.loss).parameters.values())).annotation
+    if (read is scoring.Scores) != isinstance(model, scalar_model.ScalarModel):
+        wanted = "a reward model (`ScalarModel`)" if read is scoring.Scores else "a model of words"
+        raise ValueError(f"{type(recipe).__name__} trains {wanted}, and this one is a {type(model).__name__}.")
 
 
 def _lookup(

@@ -118,6 +118,7 @@ class Run:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
                 run: model, base, order of data or `about` (`compute` and `optimizer` aside) differ; processes differ.
         """
+        checks.fit(model.abstract_params(), params)
         params, self.frozen = lora.split(params)
         self.about |= provenance.of_base(self.frozen, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)

@@ -48,6 +48,7 @@ from posttrain_jax.recipes.preference import dpo as dpo_recipe
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import curriculum, replay, sample, selection
 from posttrain_jax.train import (
+    checkpoint,
     checks,
     evaluate,
     host,
@@ -178,6 +179,7 @@ def cannot_report(folder, steps):
 
 def fills_up(folder, steps):
     """The disk of the last process is full from the third step on."""
+    checkpoint.APART_S = 10
 
     def fills(params, step):
         if step == 3 and jax.process_index() == jax.process_count() - 1:

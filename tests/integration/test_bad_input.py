@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from posttrain_jax.data import batch, demonstrations, encode, fields, iterate, prompts, source
-from posttrain_jax.models import config, pretrained, sharding, tokenizer, vocabulary
+from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, prompts, source
+from posttrain_jax.environment import host, toolbox
+from posttrain_jax.losses import difficulty, ensemble
+from posttrain_jax.models import config, pretrained, scalar_model, sharding, tokenizer, vocabulary
+from posttrain_jax.recipes.distillation import gkd
 from posttrain_jax.recipes.likelihood import sft
-from posttrain_jax.recipes.policy import grpo
-from posttrain_jax.recipes.preference import dpo
+from posttrain_jax.recipes.policy import dcpo, gigpo, grao, grpo, ppo, remax
+from posttrain_jax.recipes.preference import dpo, kto, sparse_po
+from posttrain_jax.recipes.reward_model import bradley_terry
 from posttrain_jax.rewards import combine, exact_match, pool
-from posttrain_jax.rollout import sample
-from posttrain_jax.train import capacity, offline, online, optimizer, provenance, reference, run
+from posttrain_jax.rollout import replay, sample, selection, turn
+from posttrain_jax.train import capacity, judging, offline, online, optimizer, provenance, reference, run
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 WORDS = vocabulary.characters("abcd=")
@@ -46,8 +50,8 @@ def model_of(kind=bigram.Bigram, vocab_size=8, **mesh):
     return kind(bigram.small(vocab_size), config.Compute(), sharding.make_mesh(**mesh))
 
 
-def encoded(rows=ROWS, *, read=READ, words=WORDS, limits=LIMITS):
-    return demonstrations.encode(rows, read, words, limits)[0]
+def encoded(rows=ROWS, *, read=READ, words=WORDS, limits=LIMITS, **more):
+    return demonstrations.encode(rows, read, words, limits, **more)[0]
 
 
 def adamw():
@@ -79,18 +83,23 @@ def practise(world, model=None, *, reward=length, recipe=None, stops=WORDS.stop_
     data = iterate.Batches(rows, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0)
     sampling = sample.Sampling(max_new_tokens=4, stop_ids=stops, pad_id=WORDS.pad_id)
     with pool.RewardPool(combine.WeightedRewards({"mine": (1.0, reward)}), workers=0, timeout_s=1.0) as rewards:
-        parts = online.Online(
-            model, recipe or grpo.GRPO(), adamw(), WORDS, data, rewards, sampling, more.pop("group_size", 4)
-        )
+        others = {name: more.pop(name) for name in ("selection", "turns", "judge", "fixed") if name in more}
+        size = more.pop("group_size", 4)
+        parts = online.Online(model, recipe or grpo.GRPO(), adamw(), WORDS, data, rewards, sampling, size, **others)
         plan = run.Plan(**{"folder": world.folder / "run", "steps": 2} | more)
         start = model.init(jax.random.key(0)) if params is None else params
         return online.run_online(parts, plan, start)
 
 
+def alike(count, **columns):
+    """Eight rows of so many completions."""
+    row = encode.TokenRow(np.asarray([1, 3]), tuple(np.asarray([4 + i % 3, 2]) for i in range(count)), 0, columns)
+    return [row] * 8
+
+
 def prefer(world, **more):
     """Train on preferences."""
-    row = encode.TokenRow(np.asarray([1, 3]), (np.asarray([4, 2]), np.asarray([5, 2])), 0)
-    return demonstrate(world, rows=[row] * 8, recipe=dpo.DPO(), **more)
+    return demonstrate(world, rows=alike(2), recipe=dpo.DPO(), **more)
 
 
 def folder_of_model(world, change, **entries):
@@ -195,6 +204,46 @@ def small_disk(world):
     return demonstrate(world)
 
 
+def taught(world, recipe, **fixed):
+    """Learn from teachers."""
+    model = model_of()
+    start = model.init(jax.random.key(0))
+    others = {role: reference.Fixed(model, start, words) for role, words in fixed.items()}
+    pad = batch.Pad([batch.Bucket(4, 4)], WORDS.pad_id, 1)
+    data = iterate.Batches(encoded(), pad, batch_size=4, seed=0)
+    parts = offline.Offline(model, recipe, adamw(), data, fixed=others, tokenizer=WORDS)
+    return offline.run_offline(parts, run.Plan(world.folder / "run", 2), start)
+
+
+def scalar():
+    """A reward model."""
+    return scalar_model.ScalarModel(bigram.decoder_model(sharding.make_mesh(), 8))
+
+
+def params_without_head():
+    return {"embedding": model_of().init(jax.random.key(0))["embedding"]}
+
+
+def of_one_device():
+    return model_of().init(jax.random.key(0))
+
+
+def replies(asked):
+    return None
+
+
+def stored_of_others(world):
+    """Entries of a teacher that read other rows."""
+    writer = entries.Writer(world.folder, alike(1), count=2)
+    for _ in range(8):
+        writer.append(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.float32))
+    writer.finish(temperature=1.0)
+    return entries.read(world.folder, encoded(), width=4, vocab_size=8)
+
+
+SPREAD = difficulty.Spread(0.0)
+
+
 def read_only(world):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -247,6 +296,27 @@ BEFORE = {
     "rows of tokens with no trainable one": (
         lambda w: demonstrate(w, rows=one_with_nothing_to_learn()),
         r"4 rows of the first batch, data row \d+ among them, have no token to learn from",
+    ),
+    "no row that is fit": (
+        lambda w: encoded([{"prompt": "a="}] * 3, max_bad_fraction=1.0),
+        r"none of the 3 rows is fit .*: row 0: there is no field 'completion'",
+    ),
+    "a file that is not there": (
+        lambda w: source.read(str(w.folder / "rows.jsonl")),
+        r"there is no file or folder '.*rows\.jsonl' in",
+    ),
+    "a file without rows": (lambda w: source.read(w.write("a.jsonl", "")), r"a\.jsonl holds no rows"),
+    "a file of another kind": (
+        lambda w: source.read(w.write("a.csv", "a,b")),
+        r"a\.csv is none of the kinds that can be read: \.jsonl",
+    ),
+    "a folder without data": (
+        lambda w: source.read(str(w.folder)),
+        r"has no data file \(\.jsonl, .*\); its data files: none: give another folder, or a file",
+    ),
+    "a model folder that is not there": (
+        lambda w: pretrained.load(w.folder / "model", config.Compute(), sharding.make_mesh()),
+        r"model' is no folder: give that of a model \(config.json, \*.safetensors, a tokenizer\), or a name on the hub",
     ),
     "a missing tensor": (
         lambda w: folder_of_model(w, lambda t: t.pop(name("mlp.up_proj"))),
@@ -333,7 +403,148 @@ BEFORE = {
 }
 """What is known before training: the case, and its sentence. Nothing is compiled until then."""
 
+PARTS = {
+    "no step": (lambda w: demonstrate(w, steps=0), r"steps=0 must be at least 1"),
+    "a batch of no rows": (
+        lambda w: iterate.share(0),
+        r"a batch of 0 rows holds nothing to learn from: give at least 1",
+    ),
+    "a learning rate that climbs": (
+        lambda w: optimizer.Constant(-1e-3),
+        r"a learning rate of -0.001 would not descend: give a positive one",
+    ),
+    "a learning rate that is no number": (lambda w: optimizer.Cosine(float("nan"), 9), r"a learning rate of nan would"),
+    "a warm-up longer than the run": (
+        lambda w: optimizer.Cosine(1e-3, 9, 9),
+        r"warmup_steps=9 must be at least 0 and below total_steps=9: shorten the warm-up or lengthen the run",
+    ),
+    "a recipe of rewards without rewards": (
+        lambda w: demonstrate(w, recipe=grpo.GRPO()),
+        r"GRPO learns from rollouts and their rewards: train it with run_online",
+    ),
+    "a recipe of given completions in the online loop": (
+        lambda w: practise(w, recipe=dpo.DPO()),
+        r"DPO learns from given completions: train it with run_offline",
+    ),
+    "the class of a recipe": (
+        lambda w: demonstrate(w, recipe=sft.SFT),
+        r"SFT is the class of a recipe: give one, SFT\(\.\.\.\)",
+    ),
+    "a recipe of reward models for a model of words": (
+        lambda w: demonstrate(w, rows=alike(2), recipe=bradley_terry.BradleyTerry()),
+        r"BradleyTerry trains a reward model \(`ScalarModel`\), and this one is a Bigram",
+    ),
+    "a recipe of words for a reward model": (
+        lambda w: demonstrate(w, scalar(), params={}),
+        r"SFT trains a model of words, and this one is a ScalarModel",
+    ),
+    "parameters that lack one": (
+        lambda w: demonstrate(w, params=params_without_head()),
+        r"the parameters do not fit the model: head is missing: give those that this model drew or loaded",
+    ),
+    "parameters of another vocabulary": (
+        lambda w: demonstrate(w, model_of(vocab_size=16), params=of_one_device()),
+        r"embedding has shape \(8, 8\) where the model has \(16, 8\); head has shape",
+    ),
+    "adapters that the model has not": (
+        lambda w: demonstrate(w, params=of_one_device() | {"adapters": {"up": {"a": np.zeros(1)}}}),
+        r"adapters.up.a is unexpected: give .* `model.adapt` of them where it has adapters",
+    ),
+    "parameters on other devices": (
+        lambda w: demonstrate(w, model_of(data=2), params=of_one_device()),
+        r"embedding lies on 1 other devices than the mesh's",
+    ),
+    "a group without room for a sample": (
+        lambda w: practise(w, recipe=remax.ReMax(), group_size=1),
+        r"group_size=1 leaves no sample beside 1 greedy and 0 given completion\(s\): take at least 2",
+    ),
+    "given completions that nobody gave": (
+        lambda w: practise(w, recipe=grao.GRAO()),
+        r"GRAO wants 1 given completion\(s\) in each group and the data have no column 'given': add it",
+    ),
+    "a given completion longer than its room": (
+        lambda w: prompts.give(
+            prompts.encode(ROWS, fields.PromptFields(), WORDS, LIMITS)[0], [[[4, 5, 2]]] * len(ROWS), width=2
+        ),
+        r"the given completion of row 0 has 3 tokens and there is room for 2: shorten it",
+    ),
+    "a selection that never asks": (
+        lambda w: selection.Refill(SPREAD, max_rounds=0),
+        r"max_rounds=0 never asks: take at least 1",
+    ),
+    "a replay of nothing": (
+        lambda w: replay.Replay(SPREAD, capacity=0, max_age=1),
+        r"capacity=0 rows and max_age=1 steps must be at least 1",
+    ),
+    "old completions taken for new ones": (
+        lambda w: practise(w, selection=replay.Replay(SPREAD, capacity=8, max_age=2)),
+        r"replays completions of earlier steps, which GRPO would take for the policy's own of today: hold it",
+    ),
+    "a dialogue of no turn": (
+        lambda w: turn.Turns(host.Host(replies, workers=0, timeout_s=1.0), limit=0, output_tokens=4),
+        r"limit=0 turns say nothing: allow at least 1",
+    ),
+    "a dialogue without room for replies": (
+        lambda w: turn.Turns(host.Host(replies, workers=0, timeout_s=1.0), limit=2, output_tokens=0),
+        r"output_tokens=0 leave a reply no room: allow at least 1",
+    ),
+    "tools without a worker": (
+        lambda w: host.Host(replies, workers=-1, timeout_s=1.0),
+        r"workers=-1 must not be negative and timeout_s=1.0 must be above 0",
+    ),
+    "a toolbox without tools": (lambda w: toolbox.Toolbox({}), r"a toolbox of 0 tools and 8 calls a turn is of no use"),
+    "a judge without members": (
+        lambda w: judging.Judge(scalar(), (), WORDS, ensemble.mean),
+        r"a judge without members says nothing: give the parameters of at least one reward model",
+    ),
+    "a teacher of another vocabulary": (
+        lambda w: taught(w, gkd.GKD(), teacher=vocabulary.characters("abcde")),
+        r"teacher.*tokenizer|tokenizer.*teacher",
+    ),
+    "a teacher whom nobody asks": (
+        lambda w: taught(w, sft.SFT(), teacher=WORDS),
+        r"SFT compares with no model: leave \['teacher'\] out",
+    ),
+    "a teacher's entries of other data": (
+        stored_of_others,
+        r"the entries of .* belong to 16 other tokens than these 48: take the same data, tokenizer and",
+    ),
+}
+"""Parts that cannot be meant, or do not go together, likewise."""
+
 FIRST = {
+    "columns that nobody reads": (
+        lambda w: demonstrate(w, rows=alike(2, scores=np.ones(2, np.float32)), recipe=dpo.DPO()),
+        r"DPO reads no columns, and the data have scores: leave them out of the fields",
+    ),
+    "a recipe of values without a critic": (
+        lambda w: practise(w, recipe=ppo.PPO()),
+        r"a critic is needed, and the model has none: give one whose token_stats hold values",
+    ),
+    "learned masks without a model of them": (
+        lambda w: demonstrate(w, rows=alike(2), recipe=sparse_po.SparsePO()),
+        r"SparsePO reads masks of tokens: train a models.token_mask.Masked",
+    ),
+    "single completions for a recipe of pairs": (
+        lambda w: demonstrate(w, recipe=dpo.DPO()),
+        r"DPO wants \(chosen, rejected\) in every row, not 1 completions",
+    ),
+    "labels that nobody gave": (
+        lambda w: demonstrate(w, recipe=kto.KTO()),
+        r"KTO reads the column 'desirable' of the data, which have none: add it",
+    ),
+    "a comparison without a teacher": (
+        lambda w: taught(w, gkd.GKD()),
+        r"a comparison names the model 'teacher' and there is none: pass it as well",
+    ),
+    "turns where there are none": (
+        lambda w: practise(w, recipe=gigpo.GiGPO()),
+        r"GiGPO credits the parts of completions, and this rollout has none: sample from an environment",
+    ),
+    "more prompts than a recipe remembers": (
+        lambda w: practise(w, recipe=dcpo.DCPO(prompts=2)),
+        r"DCPO remembers 2 prompts and the data hold row \d+: set its `prompts` to the number of rows of the data",
+    ),
     "sampling that does not fit into memory": (
         lambda w: squeezed(w, practise, 0),
         r"sampling does not fit into memory: beside .* GiB of arguments it needs .* of 16 GiB are free: use more micro",
@@ -397,9 +608,9 @@ def drawn():
 
 
 @pytest.mark.usefixtures("drawn")
-@pytest.mark.parametrize("case", BEFORE)
+@pytest.mark.parametrize("case", BEFORE | PARTS)
 def test_what_can_be_known_is_refused_in_a_sentence_before_anything_is_compiled(tmp_path, monkeypatch, compiled, case):
-    produce, sentence = BEFORE[case]
+    produce, sentence = (BEFORE | PARTS)[case]
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         produce(World(tmp_path, monkeypatch))
     assert not compiled

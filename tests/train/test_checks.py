@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,6 +28,21 @@ def test_rows_without_a_token_are_refused_unless_they_fill_up():
     checks.counted_rows(mask, np.asarray([4, -1, -1]))
     with pytest.raises(ValueError, match="1 rows of the first batch, data row 7 among them"):
         checks.counted_rows(mask, np.asarray([4, 7, -1]))
+
+
+def test_parameters_must_be_those_of_the_model():
+    there = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = {name: jax.ShapeDtypeStruct((2,), np.float32, sharding=there) for name in "ab"}
+    right = {name: np.zeros(2, np.float32) for name in "ab"}
+    checks.fit(wanted, right)
+    with pytest.raises(ValueError, match=r"do not fit the model: b is missing; c is unexpected: give those that"):
+        checks.fit(wanted, {"a": right["a"], "c": right["b"]})
+    with pytest.raises(ValueError, match=r"b has shape \(3,\) where the model has \(2,\)"):
+        checks.fit(wanted, right | {"b": np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match=r"a lies on 1 other devices than the mesh's: "):
+        checks.fit(wanted, right | {"a": jax.device_put(right["a"], jax.devices()[1])})
+    with pytest.raises(ValueError, match=r"c is unexpected; d is unexpected; e is unexpected; and 1 more: give"):
+        checks.fit(wanted, right | dict.fromkeys("cdef", right["a"]))
 
 
 def test_agreement_allows_rounding_and_refuses_another_temperature():

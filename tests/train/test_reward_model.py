@@ -51,5 +51,5 @@ def test_beside_adapters_the_head_learns_too(tmp_path, tiny):
 
 
 def test_a_recipe_of_words_has_nothing_to_read(tmp_path, model):
-    with pytest.raises(AttributeError, match="logps"):
+    with pytest.raises(ValueError, match="DPO trains a model of words, and this one is a ScalarModel"):
         offline.run_offline(parts(model, dpo.DPO()), run.Plan(tmp_path, steps=1), model.init(jax.random.key(0)))
