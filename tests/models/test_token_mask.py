@@ -1,6 +1,7 @@
 """Masks of tokens that are learned beside the policy."""
 
 import dataclasses
+import functools
 
 import bigram
 import jax
@@ -26,8 +27,9 @@ def masked():
     return model, params, model.logits(params, GROUPS)
 
 
-def stats(model, params, ref, comparisons=KL):
-    return model.token_stats(params, GROUPS, comparisons=comparisons, fixed={"ref": ref})
+@functools.partial(jax.jit, static_argnums=0)
+def stats(model, params, ref):
+    return model.token_stats(params, GROUPS, comparisons=KL, fixed={"ref": ref})
 
 
 def test_masks_begin_at_one_and_are_zero_behind_the_end(masked):
@@ -35,9 +37,9 @@ def test_masks_begin_at_one_and_are_zero_behind_the_end(masked):
     found = stats(model, params, ref)
     for name in ("reward", "kl"):
         np.testing.assert_allclose(found.masks[name], GROUPS.completion_mask, atol=1e-6)
-    plain = model.actor.token_stats(model.policy(params), GROUPS)
+    plain = jax.jit(model.actor.token_stats)(model.policy(params), GROUPS)
     np.testing.assert_allclose(found.logps, plain.logps, atol=1e-5)
-    assert not model.token_stats(params, GROUPS).masks
+    assert not jax.eval_shape(model.token_stats, params, GROUPS).masks
 
 
 def test_the_equation_by_hand():
@@ -62,7 +64,7 @@ def test_gradients_flow_to_the_masks_alone(masked):
     def total(params, ref):
         return jnp.sum(stats(model, params, ref).masks["reward"] * jnp.arange(6.0)[None, None])
 
-    by_params, by_ref = jax.grad(total, argnums=(0, 1))(params, ref)
+    by_params, by_ref = jax.jit(jax.grad(total, argnums=(0, 1)))(params, ref)
     weight = by_params["masks"]["weight"]
     assert float(jnp.abs(weight[0]).max()) > 1e-2
     np.testing.assert_array_equal(weight[1], 0)  # the other mask's
