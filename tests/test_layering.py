@@ -133,6 +133,7 @@ def test_nothing_imports_experiments_or_tests(path):
     assert not wrong
 
 
+@functools.cache
 def recipe_names():
     """Names of the recipe classes."""
     trees = (tree for path, tree in TREES.items() if path.is_relative_to(PACKAGE / "recipes"))
