@@ -72,6 +72,7 @@ def test_meshes_and_micro_batches_change_nothing(tiny, recipe, size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "size"), RECIPES.values(), ids=RECIPES)
 def test_halves_that_are_credited_apart_are_another_loss(tiny, recipe, size):
     """Or leave another memory: so that the test above would see a statistic of micro-batches."""
