@@ -3,8 +3,9 @@
 f-DVL learns values V from action values Q of given data without sampling: d = Q - V, Q not differentiated,
 
     chi2: lambda max(d + d^2 / 4, 0) - (1 - lambda) d        tv: lambda max(d, 0) - (1 - lambda) d
+    kl: exp(d / lambda) - d / lambda - 1
 
-Minimised over data, V moves from below towards the largest Q as lambda -> 1. The policy then imitates the data with the
+Minimised over data, V moves from below towards the largest Q as lambda -> 1 (of the KL, as lambda -> 0). The policy then imitates the data with the
 weights of `advantage_weights`; for whole completions `recipes.likelihood.fenchel_sft` has the dual's own weights.
 
 Source: the authors' code (github.com/hari-sikchi/DVL, offline/critic.py and actor.py).
@@ -40,6 +41,25 @@ def total_variation_loss(
     """lambda max(d, 0) - (1 - lambda) d: V becomes the quantile of Q at (2 lambda - 1) / lambda, lambda above 1/2."""
     gaps = jax.lax.stop_gradient(action_values) - values
     return mix * jnp.maximum(gaps, 0) - (1 - mix) * gaps
+
+
+def kl_loss(
+    action_values: Float[Array, "*shape"], values: Float[Array, "*shape"], *, scale: float, limit: float = 5.0
+) -> Float[Array, "*shape"]:
+    """exp(z) - z - 1, z = min(d / lambda, limit): V becomes lambda log mean exp(Q / lambda), the soft maximum.
+
+    Differs from the authors' code, which divides it by the largest exp(z) of the batch: rows would not add up.
+
+    Args:
+        action_values: Q, not differentiated.
+        values: V.
+        scale: lambda, above 0; 8 in the authors' example.
+        limit: of the exponent, beyond which there is no gradient; they hold it at 5 to 7.
+
+    Source: as above; Garg et al. 2023 (extreme Q-learning, arXiv:2301.02328).
+    """
+    z = jnp.minimum((jax.lax.stop_gradient(action_values) - values) / scale, limit)
+    return jnp.expm1(z) - z
 
 
 def advantage_weights(

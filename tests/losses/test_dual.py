@@ -26,6 +26,16 @@ def test_total_variation_is_at_rest_between_the_order_statistics():
     assert loss(2.3) > loss(1.5) + 0.01
 
 
+def test_under_the_kl_values_are_the_soft_maximum():
+    """lambda 2: 2 log mean exp(Q / 2) for Q = (1, 0, 2, -1); and far above it only the limit counts."""
+    value = 2 * jax.nn.logsumexp(Q / 2) - 2 * jnp.log(4.0)
+    np.testing.assert_allclose(value, 2 * np.log(np.mean(np.exp([0.5, 0, 1, -0.5]))), rtol=1e-6)
+    loss = lambda v: jnp.mean(dual.kl_loss(Q, jnp.broadcast_to(v, Q.shape), scale=2.0))  # noqa: E731
+    np.testing.assert_allclose(jax.grad(loss)(value), 0, atol=1e-6)
+    assert loss(value) < min(loss(value - 0.1), loss(value + 0.1))
+    np.testing.assert_allclose(dual.kl_loss(jnp.float32(90.0), jnp.float32(0.0), scale=2.0), np.exp(5) - 6, rtol=1e-6)
+
+
 def test_larger_mix_moves_towards_the_largest():
     def minimum(mix):
         grid = jnp.linspace(-2, 3, 2001)
