@@ -6,8 +6,8 @@ f-DVL learns values V from action values Q of given data without sampling: d = Q
     kl: exp(d / lambda) - d / lambda - 1
 
 Minimised over data, V moves from below towards the largest Q as lambda -> 1 (of the KL, as lambda -> 0). The policy
-then imitates the data with the weights of `advantage_weights`; for whole completions `recipes.likelihood.fenchel_sft` has
-the dual's own weights.
+then imitates the data with the weights of `advantage_weights`; of whole completions `recipes.likelihood.fenchel_sft`
+has the dual's own weights.
 
 Source: the authors' code (github.com/hari-sikchi/DVL, offline/critic.py and actor.py).
 """
