@@ -1,13 +1,19 @@
 """A process reward model from solutions whose steps are labelled, and how far its probabilities can be believed.
 
-    python experiments/process_reward.py --model runs/tiny --data trl-lib/math_shepherd --split train \
-        --folder runs/process --steps 200 --max-prompt 256 --max-completion 256 --learning-rate 3e-4 \
-        --max-bad-fraction 0.01
+    python experiments/make_model.py --data data/gsm8k/train.jsonl --text question answer --folder runs/tiny
+    python experiments/spoil_steps.py --data data/gsm8k/train.jsonl --file runs/steps.jsonl
+    python experiments/process_reward.py --model runs/tiny --data runs/steps.jsonl --folder runs/process --steps 300 \
+        --max-prompt 128 --max-completion 128 --learning-rate 1e-3 --eval-every 100
 
-Rows hold `prompt`, a list of steps `completions` and a list of `labels` (true, false, a share of successes, or null).
-The last `held_out` share of the rows is not trained on: `reliability.md` and `reliability.png` in the run's folder are
-of their steps, `eval/...` in the metrics as well. `model` there is a token classifier for `transformers`; in the online
-loop it is `judging.Judge(..., steps=step.Read(tokenizer.ending(separator), count))`.
+Rows hold `prompt`, a list of steps `completions` and a list of `labels` (true, false, a share of successes, or null), as
+those of `spoil_steps.py` and of trl-lib/math_shepherd. The last `held_out` share of the rows is not trained on:
+`reliability.md` and `reliability.png` in the run's folder are of their steps, `eval/...` in the metrics as well.
+`model` there is a token classifier for `transformers`; in the online loop it is `judging.Judge(...,
+steps=step.Read(tokenizer.ending(separator), count))`.
+
+By these commands, from random weights, 7 minutes on busy CPU cores: of 1,305 held-out steps, half of them with their
+words in another order, 50 % are told apart at the start, 84.6 % after 200 steps and 86.9 % after 300; the expected
+calibration error at the end is 0.03.
 """
 
 import dataclasses

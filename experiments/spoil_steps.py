@@ -5,7 +5,7 @@
 Steps are the lines of an answer, without the last, which holds the result. Each in its turn is spoiled with odds of one
 in two, and the solution goes on as it was: right steps before, a wrong one, and of those behind it nobody says whether
 they are right. So half of the labelled steps are right, wherever they stand. The words of a spoiled step are in another
-order: that much a small model can learn to see. (One whose sum is wrong it cannot.)
+order: that much a small model can learn to see.
 """
 
 import dataclasses
