@@ -5,8 +5,8 @@
     python experiments/process_reward.py --model runs/tiny --data runs/steps.jsonl --folder runs/process --steps 300 \
         --max-prompt 128 --max-completion 128 --learning-rate 1e-3 --eval-every 100
 
-Rows hold `prompt`, a list of steps `completions` and a list of `labels` (true, false, a share of successes, or null), as
-those of `spoil_steps.py` and of trl-lib/math_shepherd. The last `held_out` share of the rows is not trained on:
+Rows hold `prompt`, a list of steps `completions` and a list of `labels` (true, false, a share of successes, or null),
+as those of `spoil_steps.py` and of trl-lib/math_shepherd. The last `held_out` share of the rows is not trained on:
 `reliability.md` and `reliability.png` in the run's folder are of their steps, `eval/...` in the metrics as well.
 `model` there is a token classifier for `transformers`; in the online loop it is `judging.Judge(...,
 steps=step.Read(tokenizer.ending(separator), count))`.
