@@ -38,6 +38,13 @@ def test_code_of_the_readme_runs():
     assert bool(abs(names["gradient"]).max() > 0)
 
 
+def test_each_known_defect_has_a_test():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "docs" / "known_defects.md").read_text())
+    assert len(named) > 40
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
+    assert not missing
+
+
 def test_code_for_plain_arrays_runs():
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plain_arrays.md").read_text(), re.DOTALL)
