@@ -134,7 +134,7 @@ def give_texts(
     *,
     width: int,
 ) -> list[PromptRow]:
-    """As `give`, of texts; longer ones keep their beginning.
+    """As `give`, of texts; longer ones keep their beginning, one without a word leaves its place empty.
 
     Args:
         rows: encoded.
@@ -145,8 +145,11 @@ def give_texts(
     found = [read(row.example) for row in rows]
     if not any(texts for _, texts in found):
         return list(rows)
-    answers = [encoding.group(tokenizer, prompt, texts)[1] for prompt, texts in found]
-    return give(rows, [[encoding.keep_start(ids, width) for ids in own] for own in answers], width=width)
+
+    def ids(prompt: fields.Prompt, text: str) -> encoding.Ids:
+        return encoding.keep_start(encoding.group(tokenizer, prompt, [text])[1][0], width) if text.strip() else []
+
+    return give(rows, [[ids(prompt, text) for text in texts] for prompt, texts in found], width=width)
 
 
 @dataclasses.dataclass(frozen=True)
