@@ -2,7 +2,7 @@
 
 python experiments/nash_game.py
 
-Two minutes on two cores; the table and the picture of docs/nash_game.md.
+A few minutes on two cores; the table and the picture of docs/nash_game.md.
 """
 
 import dataclasses
