@@ -4,6 +4,10 @@
         --data data/hh_harmless/test.jsonl.gz --folder runs/online --steps 60 --max-prompt 128 --max-completion 48 \
         --learning-rate 3e-4 --max-bad-fraction 0.01 read:dialogue-preference-fields
 
+With the models of `make_model.py` and `reward_model.py` (100 steps), four minutes on busy CPU cores: the reward of own
+completions rises from -0.259 to -0.239 (means of the first 10 and last 20 steps; completions of a prompt deviate by
+0.09), and the better of a pair is the likelier one, against the start, in 54 % of the last pairs (within 0.03 each).
+
 Another recipe is one import and the field `recipe`: `OnlinePreference(IPO())`, `OnlinePreference(SPPO(), AllPairs())`,
 `OnlinePreference(PlackettLuceDPO(), ranked)`, `TRPA()`. With `--given chosen` the data's answer joins each group, which
 `GRAO` learns from; with `--given chosen rejected` and without a judge it is `OnlineKLDPO` (HyPO).
