@@ -9,11 +9,12 @@ what arithmetic, memory and links take at their peaks, each alone: a run takes l
 """
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import report
 import tyro
@@ -30,6 +31,7 @@ from jax.experimental import topologies
 
 from posttrain_jax.models import attention, huggingface_config, language_model, sharding, splash
 from posttrain_jax.models import config as configs
+from posttrain_jax.train import command
 
 ATTENTION = {"kernel": splash.attend, "einsum": attention.einsum}
 
@@ -61,9 +63,24 @@ class Config:
     """Which are compiled."""
 
 
+def slice_of(topology: str) -> list[Any]:
+    """The chips of a slice that need not be there.
+
+    Raises:
+        ValueError: the TPU compiler is not installed, or knows no such slice.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError("the TPU compiler is not installed: `make plan` does it, or pip install -e '.[tpu]'.")
+    try:
+        return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    except jax.errors.JaxRuntimeError as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"there is no slice {topology!r} ({told}): give one like v5p:4x4x4 or v5e:8x8.") from error
+
+
 def main(c: Config) -> list[report.Phase]:
     """Compile, count, print."""
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=c.topology).devices
+    devices = slice_of(c.topology)
     model, peaks = build(c, devices), chip.of(devices[0].device_kind)
     print(report.heading(c, len(devices), dict(model.mesh.shape)), flush=True)
     lower = {
@@ -93,6 +110,8 @@ def build(c: Config, devices) -> language_model.LanguageModel:
             f" {c.topology}: choose sizes whose product is that."
         )
     file = c.model / "config.json" if c.model.is_dir() else c.model
+    if not file.exists():
+        raise FileNotFoundError(f"there is no {file}: give the config.json of a model, or a folder that holds one.")
     return language_model.LanguageModel(
         huggingface_config.parse(json.loads(file.read_text())),
         configs.Compute(c.dtype, c.param_dtype, c.stored, c.head_chunk),
@@ -121,4 +140,4 @@ def measure(name: str, lowered: jax.stages.Lowered, possible) -> report.Phase:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.alone(main, Config)

@@ -30,7 +30,7 @@ class Command(Generic[Config]):
     """Other processes of this run, where nothing else tells."""
 
 
-def run(main: Callable[[Config], None], config: type[Config]) -> None:
+def run(main: Callable[[Config], object], config: type[Config]) -> None:
     """`main` with the command line's config, in all processes that were given the command.
 
     Raises:
@@ -42,7 +42,7 @@ def run(main: Callable[[Config], None], config: type[Config]) -> None:
         main(command.config)
 
 
-def alone(main: Callable[[Config], None], config: type[Config]) -> None:
+def alone(main: Callable[[Config], object], config: type[Config]) -> None:
     """Likewise in this process alone: scripts of one device, and such that draw pictures of arrays."""
     with refusing():
         main(tyro.cli(config))

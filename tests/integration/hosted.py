@@ -12,6 +12,7 @@ import pathlib
 import resource
 import signal
 import sys
+import time
 
 if __name__ == "__main__":
     FLAGS = (
@@ -91,12 +92,10 @@ def filled(model, seed, scale=0.1):
 
     def one(path, like):
         whole = random.normal(size=like.shape, scale=scale).astype(np.float32) + path[-1].key.endswith("norm")
-        return jax.make_array_from_callback(like.shape, like.sharding, lambda index: whole[index])
+        return jax.make_array_from_callback(like.shape, like.sharding, lambda index: whole[index], dtype=like.dtype)
 
-    wanted = lora.base(model.abstract_params())
-    return model, model.adapt(jax.tree.map_with_path(one, wanted)) if model.lora else jax.tree.map_with_path(
-        one, wanted
-    )
+    params = jax.tree.map_with_path(one, lora.base(model.abstract_params()))
+    return model, model.adapt(params) if model.lora else params
 
 
 def spanning():
@@ -183,6 +182,8 @@ def fills_up(folder, steps):
 
     def fills(params, step):
         if step == 3 and jax.process_index() == jax.process_count() - 1:
+            while not (folder / "checkpoints" / "2").exists():
+                time.sleep(0.1)
             resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
         return {}
 
@@ -347,7 +348,7 @@ def refused(folder, steps):
         lambda: as_one(checks.counted_rows, mask, ids),
         lambda: as_one(checks.writable, pathlib.Path("/proc/nowhere") if last else folder.parent),
         lambda: process.agree(str(last), "differs from the first"),
-        lambda: rows.to_devices(jax.NamedSharding(sharding.make_mesh(data=3), jax.P(sharding.ROWS)), prompt[:3]),
+        lambda: rows.to_devices(jax.NamedSharding(sharding.make_mesh(data=3), jax.P(sharding.ROWS)), np.zeros((3, 4))),
         lambda: encoded([*ROWS[:-1], {"prompt": "a="}]),  # the last process's part
         lambda: encoded(ROWS[:-1] if last else ROWS),
         scores,
