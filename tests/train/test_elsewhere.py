@@ -14,6 +14,7 @@ from posttrain_jax.losses import generator
 from posttrain_jax.models import config, sharding, vocabulary
 from posttrain_jax.recipes.distillation.gkd import GKD
 from posttrain_jax.recipes.distillation.kdrl import KDRL
+from posttrain_jax.recipes.distillation.live_top_k import LiveTopK
 from posttrain_jax.train import compared, credit, reference, update
 
 WORDS = vocabulary.characters("abcd=")
@@ -59,6 +60,22 @@ def test_gradients_and_log_probabilities_are_those_of_a_teacher_on_the_same_mesh
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(logps, others, atol=1e-5)
+
+
+def test_its_likeliest_entries_are_found_wherever_it_is(tiny):
+    """Also the student's, as the teacher sees them."""
+    student = model(fsdp=8)
+    start, groups = student.init(jax.random.key(0)), tiny.groups(student, P=16)
+    state = types.TrainState(start, (), jnp.int32(0), jax.random.key(0), ())
+    for likely_to in ("teacher", "policy"):
+        recipe, entries = LiveTopK(3, likely_to=likely_to), []
+        for mesh in ({"fsdp": 8}, {"tensor": 8}):
+            others = compared.of(recipe, student, fixed(**mesh), WORDS)
+            give = credit.make_offline(student, recipe, lambda *_: None, others.models)
+            batch, _ = give(state, start, groups, {}, others.params(start, groups))
+            entries.append(batch.extra)
+        np.testing.assert_array_equal(entries[0]["ids"], entries[1]["ids"])
+        np.testing.assert_allclose(entries[0]["log_probs"], entries[1]["log_probs"], atol=1e-5)
 
 
 def test_what_is_moved_lies_as_the_students_own(found):
