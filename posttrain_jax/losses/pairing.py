@@ -113,6 +113,24 @@ def above_mean(rewards: Float[Array, "P G"]) -> Float[Array, "P G"]:
     return jnp.where(jnp.isnan(rewards), jnp.nan, above)
 
 
+def differing(tokens: Int[Array, "Q K T"], lengths: Int[Array, "Q K"]) -> Float[Array, "Q K T"]:
+    """1 on the tokens of each of K completions between where all begin and where all end alike, else 0.
+
+    Of `data.phrases.mark`, which also finds what is shared in the middle, it is what needs no text.
+    """
+    places = jnp.arange(tokens.shape[2])[None, None]
+    behind = jnp.take_along_axis(tokens, jnp.maximum(lengths[..., None] - 1 - places, 0), axis=2)
+    shortest = jnp.min(lengths, axis=1)[:, None]
+
+    def shared(x: Int[Array, "Q K T"]) -> Int[Array, "Q 1"]:
+        alike = jnp.all(x == x[:, :1], axis=1) & (places[:, 0] < shortest)
+        return jnp.sum(jnp.cumprod(alike.astype(jnp.int32), axis=1), axis=1, keepdims=True)
+
+    before = shared(tokens)
+    end = lengths - jnp.minimum(shared(behind), shortest - before)
+    return ((places >= before[..., None]) & (places < end[..., None])).astype(jnp.float32)
+
+
 def ranked(rewards: Float[Array, "P G"]) -> Pairs:
     """The whole group, best first: one ranking a row. Without a reward is last, equal rewards are by their place."""
     order = jnp.argsort(jnp.where(jnp.isnan(rewards), jnp.inf, -rewards), axis=1)

@@ -41,6 +41,14 @@ def test_completions_alone_and_who_is_above_the_mean():
     np.testing.assert_array_equal(pairing.above_mean(REWARDS), [[0, 1, 0], [NAN, 0, 0], [NAN, NAN, 0], [1, NAN, 0]])
 
 
+def test_tokens_between_where_both_begin_and_end_alike():
+    tokens = jnp.array([[[1, 2, 3, 9, 0], [1, 5, 9, 0, 0]], [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0]], [[4, 0, 0, 0, 0]] * 2])
+    found = pairing.differing(tokens, jnp.array([[4, 3], [3, 2], [1, 1]]))
+    expected = [[[0, 1, 1, 0, 0], [0, 1, 0, 0, 0]], [[0, 0, 1, 0, 0], [0, 0, 0, 0, 0]], [[0] * 5] * 2]
+    np.testing.assert_array_equal(found, expected)
+    assert not pairing.differing(tokens, jnp.zeros((3, 2), int)).any()
+
+
 def test_rankings():
     members, counted = pairing.ranked(REWARDS)
     np.testing.assert_array_equal(members[:, 0], [[1, 2, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]])

@@ -21,6 +21,7 @@ from posttrain_jax.recipes.preference import (
     lcpo,
     online_preference,
     plackett_luce_dpo,
+    rrpo,
     simpo,
     sppo,
     tdpo1,
@@ -46,6 +47,7 @@ RECIPES = {
     "BCO": Own(bco.BCO(beta=0.5), pairing.alone),
     "graded list": Own(in_context_ranking_po.InContextRankingPO(beta=3.0), pairing.ranked),
     "winners": Own(gepo.GEPO(beta=0.5), pairing.ranked),
+    "phrases": Own(rrpo.RRPO(beta=0.5)),
     "TRPA": trpa.TRPA(beta=2.0, best=0.5),
 }
 

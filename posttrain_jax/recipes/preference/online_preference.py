@@ -5,9 +5,9 @@
 Source: Guo et al. 2024 (OAIF), arXiv:2402.04792, for best against worst of two. A judge is a reward. Recipes that read
 columns get `scores` and `grades`, the rewards; `win_rates`, the share of its group that a completion beats (SPPO, eq.
 4.4 with the group as sample of the policy, arXiv:2405.00675), and `log_odds` likewise; `winners` and `desirable`, 1
-above the group's mean reward. Other columns are of given texts. Prompts are encoded once for their group, not once a
-pair. With `pairing.alone` KTO and BCO learn from own completions; KTO's reference point is then mostly of other
-completions of the same prompt.
+above the group's mean reward; `differing`, 1 between where completions begin and end alike. Other columns are of given
+texts. Prompts are encoded once for their group, not once a pair. With `pairing.alone` KTO and BCO learn from own
+completions; KTO's reference point is then mostly of other completions of the same prompt.
 """
 
 import dataclasses
@@ -59,7 +59,8 @@ class OnlinePreference:
             known = {"scores": rewards, "win_rates": contest.shares(wins), "log_odds": contest.mean_log_odds(wins)}
             known |= {"grades": rewards, "winners": pairing.above_mean(rewards)}
             read = {name: compared.pick(x, members) for name, x in known.items()}
-            read["desirable"] = read["winners"][:, 0]
+            read |= {"desirable": read["winners"][:, 0]}
+            read |= {"differing": pairing.differing(given.completions, given.completion_lengths)}
             inner, memory = self.recipe.credit(given, read, lookup, memory)
         else:
             ref_logps = lookup.ref(groups, rollout.kept_ids).logps if self.needs_ref else None
