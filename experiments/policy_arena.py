@@ -2,8 +2,8 @@
 
 python experiments/policy_arena.py
 
-8 min 24 s on two cores (16 minutes of processor time in two threads): the table and the picture of
-docs/policy_arena.md. `--only GRPO DAPO` takes these recipes alone.
+25 minutes of processor time in two threads, on two cores: the table and the picture of docs/policy_arena.md. `--only
+GRPO DAPO` takes these recipes alone.
 """
 
 import concurrent.futures
