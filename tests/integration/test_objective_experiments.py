@@ -1,4 +1,4 @@
-"""C-MORL's two stages, DR-IRL's alternation and spoiled steps: the experiments around several rewards."""
+"""C-MORL's two stages, DR-IRL's alternation, games and spoiled steps: the experiments around several rewards."""
 
 import json
 import pathlib
@@ -75,6 +75,20 @@ def test_the_alternation_finds_the_expert(found):
 def test_one_reward_model_for_two_kinds_of_prompts_does_not_find_it(found):
     start, end = ends(found("shadow_reward"), shared=True)
     assert 0.2 * start < end
+
+
+def test_the_game_follows_averages_and_draws_its_paths(found, monkeypatch, tmp_path):
+    """Nash-MD against the average of its policies, shortly; smoothing by hand."""
+    nash = found("nash_game")
+    np.testing.assert_allclose(nash.game_chart.smooth(np.array([4.0, 2, 6, 0]), width=2), [4, 3, 4, 3])
+    name = "NashMD, average (EMA)"
+    monkeypatch.setattr(nash.game_table, "POLICIES", {name: nash.game_table.POLICIES[name]})
+    monkeypatch.setattr(nash.game_table, "AVERAGES", {})
+    monkeypatch.setattr(nash.game_chart, "draw", lambda *_: nash.game_chart.figure.Figure())
+    nash.main(nash.Config(tmp_path, steps=60, rows=64, group=4))
+    line = (tmp_path / "nash_game.md").read_text().splitlines()[2].split(" | ")
+    assert line[:2] == [f"| {name}", "0.411, 0.207, 0.382"]
+    assert float(line[2]) < 0.08  # from 0.111 at the reference
 
 
 def test_a_spoiled_step_has_its_words_in_another_order(found):
