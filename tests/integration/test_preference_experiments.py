@@ -11,6 +11,7 @@ import bigram
 import jax
 import numpy as np
 import pytest
+import sparing
 import tyro
 
 import posttrain_jax as pt
@@ -117,15 +118,7 @@ OFFLINE = {
 """A recipe, rows, their limits, and how the command line says that they are read."""
 
 
-SLOW = {"annotated", "curriculum", "phrases", "parts", "instructions", "activations", "dpo_model"}
-"""Not among the default tests."""
-
-
-def each(names):
-    return pytest.mark.parametrize("name", [pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in names])
-
-
-@each(OFFLINE)
+@pytest.mark.parametrize("name", sparing.names(OFFLINE, "kto", "graded"))
 def test_given_completions(tmp_path, saved, name):
     recipe, rows, limits, words = OFFLINE[name]
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", rows), "--folder", tmp_path / "run"]
@@ -154,7 +147,7 @@ BESIDE = {
 }
 
 
-@each(BESIDE)
+@pytest.mark.parametrize("name", sparing.names(BESIDE, "teacher"))
 def test_models_beside_the_policy(tmp_path, saved, name):
     """Masks that are learned, a guide, two models that a teacher is made of, a reference that follows."""
     recipe, words = BESIDE[name]
@@ -170,7 +163,7 @@ ONLINE = {
 }
 
 
-@each(ONLINE)
+@pytest.mark.parametrize("name", sparing.names(ONLINE, "answer"))
 def test_own_completions(tmp_path, saved, name):
     recipe, words = ONLINE[name]
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", PAIRS), "--folder", tmp_path / "run"]

@@ -94,8 +94,8 @@ ENDED = ("is_told_to_end", 9)
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
-    alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_grpo", 3, "selects", 4)
-    begun = ("small_sft", 2, "small_grpo", 3, "selects", 2)
+    alone = Together(1, tmp_path / "alone", "small_sft", 3, "small_grpo", 3)
+    begun = ("small_sft", 2, "small_grpo", 3)
     both = Together(2, tmp_path / "both", "refused", 0, *begun, *ENDED)
     (one,), two = alone.told(), both.told()
     check_sentences([process["heard"] for process in two])
@@ -104,8 +104,8 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     # and each scores one group of four to see whether its rewards find their fields
     assert [process["scored"] for process in two] == [4 + 3 * 16 // 2] * 2
     assert one["scored"] == 4 + 3 * 16
-    # and each reads and encodes its half of the rows of three runs
-    assert [process["encoded"] for process in two] == [3 * 8] * 2
+    # and each reads and encodes its half of the rows of two runs
+    assert [process["encoded"] for process in two] == [2 * 8] * 2
     # where the tensor axis takes in both, they hand one another their rows
     assert_near(tmp_path / "both" / "small_grpo", tmp_path / "alone" / "small_grpo")
     # one was told to end, both did after the same step
@@ -113,9 +113,17 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path):
     assert numbers(tmp_path / "both" / "is_told_to_end") == numbers(tmp_path / "both" / "small_sft")
     assert [path.name for path in (tmp_path / "both" / "is_told_to_end" / "checkpoints").iterdir()] == ["2"]
     assert not (tmp_path / "both" / "small_sft" / "checkpoints" / "3").exists()
-    Together(1, tmp_path / "both", "small_sft", 3, "selects", 4).told()
-    for task in ("small_sft", "selects"):
-        assert_near(tmp_path / "both" / task, tmp_path / "alone" / task)
+    Together(1, tmp_path / "both", "small_sft", 3).told()
+    assert_near(tmp_path / "both" / "small_sft", tmp_path / "alone" / "small_sft")
+
+
+@pytest.mark.slow
+def test_two_processes_select_what_one_does_and_one_goes_on(tmp_path):
+    alone, both = Together(1, tmp_path / "alone", "selects", 4), Together(2, tmp_path / "both", "selects", 2)
+    (one,), two = alone.told(), both.told()
+    assert [process["encoded"] for process in (one, *two)] == [16, 8, 8]
+    Together(1, tmp_path / "both", "selects", 4).told()
+    assert_near(tmp_path / "both" / "selects", tmp_path / "alone" / "selects")
     lines = numbers(tmp_path / "both" / "selects")
     assert lines[0]["rounds"] > 1  # with two processes
     assert max(line["stale_rows"] for line in lines) > 0
