@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sparing
 from factors import close, naive, pulled, random, stats, weights_like
 from jax.sharding import NamedSharding
 
@@ -61,7 +62,7 @@ MIXED = {
 }
 
 
-@pytest.mark.parametrize("shape", [{}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=["one device", "eight devices"])
+@pytest.mark.parametrize("shape", sparing.some({"one": {}, "eight": {"data": 2, "fsdp": 2, "tensor": 2}}, "eight"))
 def test_several_models_temperatures_and_kept_ids_in_one_pass(shape):
     rng = np.random.default_rng(2)
     targets = random()[1]

@@ -173,6 +173,7 @@ def test_every_mesh_gives_the_same_statistics_and_gradients(shape, on_one_device
     assert_same(found, expected_gradient)
 
 
+@pytest.mark.slow
 def test_the_base_has_no_gradient_neither_in_memory_nor_between_devices():
     sizes = {"hidden_size": 80, "mlp_size": 1024, "vocab_size": 1024, "num_layers": 3, "attention_bias": False}
     ours = model(sharding.make_mesh(fsdp=2, tensor=2), **sizes)

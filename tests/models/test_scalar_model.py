@@ -93,6 +93,7 @@ def on_one_device():
     return groups, jax.device_get(params), jax.device_get(run(params))
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_scores_and_gradients(on_one_device):
     groups, params, (expected, expected_gradient) = on_one_device
     model = make(sharding.make_mesh(data=2, fsdp=2, tensor=2), gates=0, **WIDE)

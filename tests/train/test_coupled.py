@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sparing
 
 from posttrain_jax import types
 from posttrain_jax.recipes.preference import aot_paired, aot_unpaired, bco, beta_dpo, kto, lcpo, trpa
@@ -64,8 +65,9 @@ def loss(tiny, recipe, size, rows):
     return jax.device_get((recipe.loss(model.token_stats(params, groups), batch)[0], memory))
 
 
-@pytest.mark.parametrize(("recipe", "size"), RECIPES.values(), ids=RECIPES)
-def test_meshes_and_micro_batches_change_nothing(tiny, recipe, size):
+@pytest.mark.parametrize("way", sparing.some(RECIPES, "AOT sorted margins", "beta-DPO", "TRPA pairs"))
+def test_meshes_and_micro_batches_change_nothing(tiny, way):
+    recipe, size = way
     expected = step(tiny, recipe, size, data=1, micro_batches=1)
     assert max(np.abs(x).max() for x in jax.tree.leaves(expected[1])) > 1e-3
     got = step(tiny, recipe, size, data=2, micro_batches=2)
