@@ -57,7 +57,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("recipe", sparing.some(OWN, "minillm", "live_top_k"))
+@pytest.mark.parametrize("recipe", sparing.some(OWN, "live_top_k"))
 def test_a_student_comes_near_its_teacher_on_its_own_completions(tmp_path, parts, recipe):
     parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=40), parts.model.init(jax.random.key(0)))

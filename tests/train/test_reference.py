@@ -95,7 +95,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", sparing.names(KINDS, "another", "iterate_before", "average"))
+@pytest.mark.parametrize("kind", sparing.names(KINDS, "another", "average"))
 @pytest.mark.parametrize("loop", ["offline", "online"])
 def test_every_kind_of_reference_in_both_loops(tmp_path, tiny, monkeypatch, loop, kind):
     model = tiny.bigram(vocab_size=playing.WORDS.vocab_size + playing.WORDS.vocab_size % 2)

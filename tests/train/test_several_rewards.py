@@ -82,6 +82,7 @@ def test_without_a_limit_it_does_not_move(tmp_path, model, start):
     assert gained(learn(tmp_path, model, start, PLAIN), "reward/b") < 0.05
 
 
+@pytest.mark.slow
 def test_c_morl_raises_one_objective_and_holds_the_other(tmp_path, model, start):
     recipe = c_morl.extend(PLAIN, "a", {"a": 0.1, "b": 0.15})
     lines = learn(tmp_path, model, start, recipe, a=0.5, b=0.5, steps=20)
@@ -105,7 +106,7 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.parametrize("name", sparing.names(OBJECTIVES, "each", "norm_then_sum"))
+@pytest.mark.parametrize("name", sparing.names(OBJECTIVES, "each"))
 def test_several_objectives_rise_together(tmp_path, model, start, name):
     lines = learn(tmp_path, model, start, OBJECTIVES[name], a=0.5, b=0.5, steps=20)
     assert gained(lines, "reward/a") > 0.1
@@ -119,12 +120,13 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("name", sparing.names(TARGETS, "gdc", "occupancy"))
+@pytest.mark.parametrize("name", sparing.names(TARGETS, "gdc"))
 def test_a_target_near_the_reference_is_approached(tmp_path, model, start, name):
     lines = learn(tmp_path, model, start, TARGETS[name], steps=20)
     assert gained(lines, "reward/a") > 0.1
 
 
+@pytest.mark.slow
 def test_prompts_weigh_by_how_hard_they_are(tmp_path, model, start):
     beside = {
         "similarity": (0.0, lambda one: float("a" in one.prompt)),
@@ -135,6 +137,7 @@ def test_prompts_weigh_by_how_hard_they_are(tmp_path, model, start):
     assert gained(learn(tmp_path, model, start, recipe, **beside), "reward/a") > 0.1
 
 
+@pytest.mark.slow
 def test_lion_learns(tmp_path, model, start):
     assert gained(learn(tmp_path, model, start, grpo.GRPO(kl_coef=0.0), adam=LION), "reward/a") > 0.1
 
