@@ -17,6 +17,7 @@ import policy_cases
 import preference_cases
 import pytest
 import reward_model_cases
+import sparing
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
@@ -37,10 +38,7 @@ SHOWN = {
     *("gkd", "sink_kd", "bradley_terry", "general_preference", "process_reward"),
 }
 """Of every kind of batch and statistics, and with every loop that a loss runs."""
-EACH_SHOWN = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=name, marks=() if name in SHOWN else pytest.mark.slow) for name, case in CASES.items()],
-)
+EACH_SHOWN = pytest.mark.parametrize("case", sparing.some(CASES, *SHOWN))
 SPANNING = {name: case for name, case in ONLINE.items() if case.spans_rows}
 EACH_SPANNING = pytest.mark.parametrize("case", SPANNING.values(), ids=SPANNING)
 EACH_ONLINE = pytest.mark.parametrize("case", ONLINE.values(), ids=ONLINE)
@@ -244,7 +242,7 @@ def test_groups_of_one_stay_finite(case):
     check_finite(case, dataclasses.replace(data, rewards=cases.floats(np.where(scored, data.rewards, np.nan))))
 
 
-@EACH_SHOWN
+@pytest.mark.parametrize("case", sparing.some(CASES, "grpo", "ppo", "dpo", "kto", "gkd", "bradley_terry"))
 def test_eager_equals_jit(case):
     data = cases.random(case)
     loss, _ = case.recipe.loss(data.policy, case.batch(data))
