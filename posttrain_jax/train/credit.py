@@ -19,6 +19,8 @@ Credited = tuple[Any, PyTree]
 """The batch, and the memory to keep once the update is done."""
 Score = Callable[..., types.TokenStats]
 """`reference.make_score`."""
+AnyRecipe = types.OnlineRecipe | types.OfflineRecipe | types.InformedOnline | types.InformedOffline
+"""Of either loop."""
 
 
 @runtime_checkable
@@ -139,7 +141,7 @@ def make_offline(
     return plain
 
 
-def _check_kind(recipe: types.Recipe, model: update.Model, others: Mapping[str, str]) -> None:
+def _check_kind(recipe: AnyRecipe, model: update.Model, others: Mapping[str, str]) -> None:
     """Refuse a recipe of the other loop or of another kind of model, which would fail in the middle of a program.
 
     Args:
