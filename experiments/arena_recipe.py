@@ -52,13 +52,13 @@ OFTEN += [c_morl.extend(HELD, RIGHT, {RIGHT: 0.085, "ended": 0.9, PARTS: 0.3})]
 OFTEN += [pt.Handover(PARTS, RIGHT, schedule.Cosine(0.9, 0.1, 100), HELD), pt.TIS(HELD), pt.MIS(HELD), pt.OPSM(HELD)]
 OFTEN += [pt.Handover(PARTS, RIGHT, schedule.Linear(0.3, 0.3, 1), HELD), pt.GDPO(((RIGHT, 1.0), (PARTS, 0.5)))]
 Entry = arena_rollout.Entry
-ENTRIES = [Entry(x, 1) for x in ONCE] + [Entry(x) for x in OFTEN]
-ENTRIES += [Entry(x, critic=20) for x in (pt.PPO(kl_coef=0.0), pt.VAPO())]
-ENTRIES += [Entry(pt.DAPO(), selection=selection.Refill(difficulty.Spread(0.0)))]
 EASY_FIRST = curriculum.EasyFirst(np.repeat(-digit_task.SHARES, 30), steps=50, start=0.1)
 CHOSEN = (priority.VarianceAware(), budget.Knapsack(4), curriculum.Unsolved(), EASY_FIRST)
+ENTRIES = [Entry(pt.DAPO(), selection=selection.Refill(difficulty.Spread(0.0)))]  # what takes longest begins
 ENTRIES += [Entry(HELD, selection=x) for x in CHOSEN]
 ENTRIES += [Entry(pt.TIS(HELD), selection=replay.Replay(difficulty.Spread(0.0), capacity=32, max_age=4))]
+ENTRIES += [Entry(x, 1) for x in ONCE] + [Entry(x) for x in OFTEN]
+ENTRIES += [Entry(x, critic=20) for x in (pt.PPO(kl_coef=0.0), pt.VAPO())]
 
 
 def title(x: Any) -> str:

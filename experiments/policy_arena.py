@@ -2,8 +2,7 @@
 
 python experiments/policy_arena.py
 
-25 minutes of processor time in two threads, on two cores: the table and the picture of docs/policy_arena.md. `--only
-GRPO DAPO` takes these recipes alone.
+14 minutes on two cores: table and picture of docs/policy_arena.md. `--only GRPO DAPO` takes these recipes alone.
 """
 
 import concurrent.futures
