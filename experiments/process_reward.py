@@ -13,7 +13,8 @@ steps=step.Read(tokenizer.ending(separator), count))`.
 
 By these commands, from random weights, 7 minutes on busy CPU cores: of 1,305 held-out steps, half of them with their
 words in another order, 50 % are told apart at the start, 84.6 % after 200 steps and 86.9 % after 300; the expected
-calibration error at the end is 0.03.
+calibration error at the end is 0.03. That is word order, not arithmetic: trials with wrong results, or wrong copied
+numbers, in the place of shuffled words were stopped before their end, and stood near chance.
 """
 
 import dataclasses
