@@ -9,6 +9,7 @@ shapes are fixed, so that each stage is compiled once.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from posttrain_jax import pytree, types
-from posttrain_jax.models import actor_critic, kv_cache, sharding
+from posttrain_jax.models import actor_critic, kv_cache, platform, sharding
 from posttrain_jax.rollout import generate, sample
 
 
@@ -121,10 +122,11 @@ def make_engine(
         own, written = _decode(sampler, weights, prompt, own, written, going, sampling, turn_tokens)
         return state._replace(own=own, written=written)
 
+    jit = functools.partial(jax.jit, compiler_options=platform.quick(model.mesh))
     return Engine(
-        jax.jit(begin, out_shardings=lie),
-        jax.jit(speak, out_shardings=lie, donate_argnums=1),
-        jax.jit(_finish, out_shardings=rows),
+        jit(begin, out_shardings=lie),
+        jit(speak, out_shardings=lie, donate_argnums=1),
+        jit(_finish, out_shardings=rows),
     )
 
 

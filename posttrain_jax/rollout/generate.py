@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from posttrain_jax import arrangement, types
-from posttrain_jax.models import actor_critic
+from posttrain_jax.models import actor_critic, platform
 from posttrain_jax.rollout import sample
 
 Generate = Callable[
@@ -49,7 +49,7 @@ def make_generate(
     def generate(params, prompts, prompt_lengths, group_ids, key):
         return plain({"": params}, prompts, prompt_lengths, group_ids, key)
 
-    return jax.jit(generate, out_shardings=model.row_sharding)
+    return jax.jit(generate, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
 
 
 def make_mixed(
@@ -68,8 +68,8 @@ def make_mixed(
     Raises:
         ValueError: as `make_generate`, or the vocabularies differ.
     """
-    sharding = next(iter(parts.values())).model.row_sharding
-    return jax.jit(_plain(parts, sampling, group_size, arranged), out_shardings=sharding)
+    rows, plain = next(iter(parts.values())).model.row_sharding, _plain(parts, sampling, group_size, arranged)
+    return jax.jit(plain, out_shardings=rows, compiler_options=platform.quick(rows.mesh))
 
 
 def _plain(

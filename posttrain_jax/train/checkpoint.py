@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
@@ -224,7 +224,7 @@ class Checkpoints:
         )
 
 
-def checksums(parts: dict[str, Any], whole: Sharding) -> dict[str, int]:
+def checksums(parts: dict[str, Any], whole: NamedSharding) -> dict[str, int]:
     """Of the parts that hold arrays."""
     return {part: leaf.checksum(parts[part], whole) for part in ARRAYS if part in parts}
 

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, PyTree
 
 from posttrain_jax import arrangement, comparison, scoring, types
-from posttrain_jax.models import group_spread, layer, likeliest, scalar_model, token_influence, transport
+from posttrain_jax.models import group_spread, layer, likeliest, platform, scalar_model, token_influence, transport
 from posttrain_jax.train import update
 
 Credited = tuple[Any, PyTree]
@@ -95,8 +95,9 @@ def make_online(
             _check_used(recipe, set(unplayed) - asked, batch)
             return batch, memory
 
-        return jax.jit(informed, out_shardings=_shardings(model))
-    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
+        return jax.jit(informed, out_shardings=_shardings(model), compiler_options=platform.quick(model.mesh))
+    options = platform.quick(model.mesh)
+    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding, compiler_options=options)
 
     def plain(state, ref_params, rollout, rewards, columns, fixed_params):
         ref_logps = score(ref_params, rollout.groups, rollout.kept_ids).logps if recipe.needs_ref else None
@@ -126,8 +127,9 @@ def make_offline(
             lookup = _lookup(model, state, ref_params, 1.0, _others(fixed, fixed_params), set())
             return recipe.credit(groups, columns, lookup, state.memory)
 
-        return jax.jit(informed, out_shardings=_shardings(model))
-    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding)
+        return jax.jit(informed, out_shardings=_shardings(model), compiler_options=platform.quick(model.mesh))
+    options = platform.quick(model.mesh)
+    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding, compiler_options=options)
 
     def plain(state, ref_params, groups, columns, fixed_params):
         if columns:

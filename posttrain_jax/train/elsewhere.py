@@ -10,6 +10,7 @@ rows and width out over the processes in the same order (`train.move`).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -17,7 +18,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.models import actor_critic, language_model, token_mask
+from posttrain_jax.models import actor_critic, language_model, platform, token_mask
 from posttrain_jax.train import capacity, move, update
 
 
@@ -80,7 +81,8 @@ class Teacher:
             found = model.logits(params, groups)
             return found.weight.astype(found.hidden.dtype)
 
-        self._hidden = capacity.checked("the teacher's pass", jax.jit(hidden, out_shardings=model.row_sharding))
+        jit = functools.partial(jax.jit, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
+        self._hidden = capacity.checked("the teacher's pass", jit(hidden))
         self._head = jax.jit(head)
 
     def __call__(self, groups: types.Groups) -> comparison.Logits:

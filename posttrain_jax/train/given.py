@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from posttrain_jax import arrangement, types
 from posttrain_jax.data import prompts
-from posttrain_jax.models import actor_critic
+from posttrain_jax.models import actor_critic, platform
 from posttrain_jax.rewards import report
 from posttrain_jax.rollout import generate, sample
 
@@ -68,7 +68,7 @@ def make_join(model: actor_critic.Policy, sampling: sample.Sampling) -> Join:
         greedy = None if rollout.greedy is None else jnp.concatenate([rollout.greedy, none], axis=1)
         return dataclasses.replace(generate.beside(rollout, told), given=marks, greedy=greedy)
 
-    return jax.jit(join, out_shardings=model.row_sharding)
+    return jax.jit(join, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
 
 
 def unrewarded(rollout: Any, rewarded: bool) -> Bool[Any, "P G"]:

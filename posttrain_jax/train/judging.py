@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
 from posttrain_jax import types
-from posttrain_jax.models import classifier, pretrained, scalar_model
+from posttrain_jax.models import classifier, platform, pretrained, scalar_model
 from posttrain_jax.models import tokenizer as tokenizers
 from posttrain_jax.rewards import pool
 from posttrain_jax.rewards import sample as samples
@@ -120,7 +120,7 @@ def make_score(judge: Judge) -> Callable[[tuple[PyTree, ...], Read], Verdict]:
             rewards, steps = judge.reduce(jnp.stack(whole, axis=-1)), _reduced(judge, jnp.stack(parts, axis=-1))
         return only(read.known, Verdict(rewards, steps, wins, each))
 
-    return jax.jit(score, out_shardings=judge.model.row_sharding)
+    return jax.jit(score, out_shardings=judge.model.row_sharding, compiler_options=platform.quick(judge.model.mesh))
 
 
 def _reduced(judge: Judge, said: Float[Array, "P G n k"]) -> Float[Array, "P G n"]:

@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding
 from jaxtyping import Array, PyTree, UInt
+
+from posttrain_jax.models import platform
 
 
 def flatten(tree: PyTree) -> dict[str, Array]:
@@ -51,7 +53,7 @@ def key_target(x: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=x.sharding)
 
 
-def checksum(arrays: dict[str, Array], whole: Sharding) -> int:
+def checksum(arrays: dict[str, Array], whole: NamedSharding) -> int:
     """A number that one changed bit changes, the same on every mesh: sums of words, modulo 2**32, are exact.
 
     Storage notices a file that is missing or cut short, but not a flipped bit inside an array.
@@ -65,8 +67,9 @@ def checksum(arrays: dict[str, Array], whole: Sharding) -> int:
 
 
 @functools.cache
-def _word_sums(whole: Sharding) -> Callable[[list[Array]], UInt[Array, "_"]]:
-    return jax.jit(lambda arrays: jnp.stack([_word_sum(x) for x in arrays]), out_shardings=whole)
+def _word_sums(whole: NamedSharding) -> Callable[[list[Array]], UInt[Array, "_"]]:
+    options = platform.quick(whole.mesh)
+    return jax.jit(lambda all_: jnp.stack([_word_sum(x) for x in all_]), out_shardings=whole, compiler_options=options)
 
 
 def _word_sum(x: Array) -> UInt[Array, ""]:

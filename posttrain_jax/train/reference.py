@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
-from posttrain_jax.models import lora, pretrained, tokenizer
+from posttrain_jax.models import lora, platform, pretrained, tokenizer
 from posttrain_jax.train import extragradient, update
 
 RESERVED = frozenset({"policy", "ref", extragradient.AHEAD})
@@ -86,7 +86,7 @@ def make_score(
             params, groups, temperature=temperature, kept_ids=kept_ids, comparisons=comparisons, fixed=logits
         )
 
-    return jax.jit(score, out_shardings=model.row_sharding)
+    return jax.jit(score, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
 
 
 @dataclasses.dataclass(frozen=True)

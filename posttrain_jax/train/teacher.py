@@ -9,7 +9,7 @@ from jaxtyping import Array, Key
 
 from posttrain_jax import types
 from posttrain_jax.data import batch, encode, entries, iterate, prompts
-from posttrain_jax.models import language_model, likeliest, tokenizer
+from posttrain_jax.models import language_model, likeliest, platform, tokenizer
 from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import capacity, reference, rows
 
@@ -100,7 +100,9 @@ def store(
     def score(params, groups: types.Groups):
         return likeliest.of_tokens(model.logits(params, groups), count, model.layout, temperature=temperature)
 
-    compiled = capacity.checked("the teacher's pass", jax.jit(score, out_shardings=model.row_sharding))
+    options = platform.quick(model.mesh)
+    compiled = jax.jit(score, out_shardings=model.row_sharding, compiler_options=options)
+    compiled = capacity.checked("the teacher's pass", compiled)
     writer = entries.Writer(folder, data, count)
     for one in iterate.one_pass(data, pad, batch_size=batch_size):
         groups = one.to_device(lambda x: rows.to_devices(model.row_sharding, x))

@@ -199,7 +199,7 @@ def test_a_foreign_checkpoint_is_refused_in_a_sentence(saved, wanted):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8, jnp.bool_])
 def test_a_checksum_sees_every_bit_and_no_mesh(tiny, dtype):
     arrays = {"b": jnp.arange(16).astype(dtype).reshape(4, 4), "a": jnp.ones((), dtype)}
-    whole = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    whole = jax.sharding.NamedSharding(tiny.toy().mesh, jax.P())
     first = leaf.checksum(arrays, whole)
     assert leaf.checksum(dict(reversed(arrays.items())), whole) == first
     changed = np.asarray(arrays["b"]).copy()

@@ -1,8 +1,10 @@
 """DPO with this library's offline loop, the reference's forward pass inside the step; run by `compare.py`."""
 
+import os
 import pathlib
 import tempfile
 
+import jax
 import workload
 
 from posttrain_jax import DPO
@@ -11,6 +13,8 @@ from posttrain_jax.models import config, pretrained, sharding
 from posttrain_jax.train import offline, optimizer, run
 
 folder, w = workload.given()
+# one device for each core: rows are cut over them, and no operation is waited for by all cores
+jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 stamps: list[tuple[float, float]] = []
 
 
@@ -27,7 +31,7 @@ class Clock:
         """Nothing."""
 
 
-start = pretrained.load(folder, config.Compute(), sharding.make_mesh())
+start = pretrained.load(folder, config.Compute(), sharding.make_mesh(data=jax.device_count()))
 limits = encode.Limits(w.pair_prompt_len, w.pair_completion_len)
 rows, _ = preferences.encode(workload.pairs(w), fields.PreferenceFields(), start.tokenizer, limits)
 pad = batch.Pad([batch.Bucket(limits.prompt, limits.completion)], start.tokenizer.pad_id, group_size=2)

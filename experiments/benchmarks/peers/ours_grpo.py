@@ -1,8 +1,10 @@
 """GRPO with this library's online loop, text decoded and rewarded as in the others; run by `compare.py`."""
 
+import os
 import pathlib
 import tempfile
 
+import jax
 import workload
 
 from posttrain_jax import GRPO
@@ -13,6 +15,8 @@ from posttrain_jax.rollout import sample
 from posttrain_jax.train import online, optimizer, run
 
 folder, w = workload.given()
+# one device for each core: rows are cut over them, and no operation is waited for by all cores
+jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 stamps: list[tuple[float, float]] = []
 
 
@@ -33,7 +37,7 @@ def reward(sample):
     return workload.reward(sample.completion)
 
 
-start = pretrained.load(folder, config.Compute(), sharding.make_mesh())
+start = pretrained.load(folder, config.Compute(), sharding.make_mesh(data=jax.device_count()))
 texts = [{"prompt": text} for text in workload.prompts(w, w.prompts * w.steps, w.prompt_len)]
 rows, _ = prompts.encode(texts, fields.PromptFields("prompt"), start.tokenizer, encode.Limits(w.prompt_len, 1))
 data = iterate.Batches(rows, prompts.Pad([w.prompt_len], start.tokenizer.pad_id), batch_size=w.prompts, seed=0)
