@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,10 +32,11 @@ class Model:
     """Tokens whose logits exist at one time."""
 
     def build(self) -> language_model.LanguageModel:
-        """The model on one device."""
+        """The model, its rows cut over all devices (of a CPU, JAX_NUM_CPU_DEVICES says how many)."""
         sizes = {name: value for name, value in vars(self).items() if name in config.ModelConfig.__dataclass_fields__}
         shape = config.ModelConfig(norm_eps=1e-6, rope_theta=1e4, max_position=32768, **sizes)
-        compute, mesh = config.Compute(self.dtype, self.param_dtype, head_chunk=self.head_chunk), sharding.make_mesh()
+        compute = config.Compute(self.dtype, self.param_dtype, head_chunk=self.head_chunk)
+        mesh = sharding.make_mesh(data=jax.device_count())
         return language_model.LanguageModel(shape, compute, mesh, attend=platform.attention_of(mesh))
 
 
