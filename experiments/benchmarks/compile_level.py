@@ -20,7 +20,7 @@ from posttrain_jax.models import platform
 from posttrain_jax.rollout import generate, sample
 from posttrain_jax.train import optimizer, reference, update
 
-USUAL = {platform.LEVEL: 3, "xla_cpu_use_fusion_emitters": True}
+USUAL = {platform.LEVEL: 3}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,18 +14,13 @@ def attention_of(mesh: Mesh) -> attention.Attention:
     return splash.attend if _kind(mesh) == "tpu" else attention.einsum
 
 
-def quick(mesh: Mesh, *, gradients: bool = False) -> dict[str, int | bool] | None:
+def quick(mesh: Mesh) -> dict[str, int] | None:
     """Compiler options under which a program compiles sooner and runs as fast; None for the platform's own.
 
-    On a CPU programs spend their time in products, which come from a library; what the compiler's higher levels do to
-    the rest was not to be measured, but took half of its time (docs/speed.md). A level in XLA_FLAGS goes first.
-
-    Args:
-        gradients: of a program that takes gradients; there alone the older emitters are slower, at exponentials.
+    On a CPU programs spend their time in products, which come from a library (docs/speed.md). A level in XLA_FLAGS goes
+    first.
     """
-    if _kind(mesh) != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
-        return None
-    return {LEVEL: 1} if gradients else {LEVEL: 1, "xla_cpu_use_fusion_emitters": False}
+    return {LEVEL: 1} if _kind(mesh) == "cpu" and LEVEL not in os.environ.get("XLA_FLAGS", "") else None
 
 
 def _kind(mesh: Mesh) -> str:

@@ -184,7 +184,7 @@ def make_update(
     """
     gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature, fixed=fixed)
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
-    lie, options = (shardings, NamedSharding(model.mesh, Spec())), platform.quick(model.mesh, gradients=True)
+    lie, options = (shardings, NamedSharding(model.mesh, Spec())), platform.quick(model.mesh)
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=lie, compiler_options=options)
     def update(state, groups, batch, kept_ids=None, frozen=None, fixed_params=None):

@@ -37,8 +37,7 @@ def test_a_level_that_the_user_gave_goes_first(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere --xla_backend_optimization_level=2")
     assert platform.quick(mesh) is None
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere")
-    assert platform.quick(mesh) == {platform.LEVEL: 1, "xla_cpu_use_fusion_emitters": False}
-    assert platform.quick(mesh, gradients=True) == {platform.LEVEL: 1}
+    assert platform.quick(mesh) == {platform.LEVEL: 1}
 
 
 def test_quick_programs_draw_the_same_tokens(monkeypatch):
