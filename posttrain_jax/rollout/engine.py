@@ -9,7 +9,6 @@ shapes are fixed, so that each stage is compiled once.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -122,11 +121,10 @@ def make_engine(
         own, written = _decode(sampler, weights, prompt, own, written, going, sampling, turn_tokens)
         return state._replace(own=own, written=written)
 
-    jit = functools.partial(jax.jit, compiler_options=platform.quick(model.mesh))
     return Engine(
-        jit(begin, out_shardings=lie),
-        jit(speak, out_shardings=lie, donate_argnums=1),
-        jit(_finish, out_shardings=rows),
+        platform.jit(model.mesh, out_shardings=lie)(begin),
+        platform.jit(model.mesh, out_shardings=lie, donate_argnums=1)(speak),
+        platform.jit(model.mesh, out_shardings=rows)(_finish),
     )
 
 

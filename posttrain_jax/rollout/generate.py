@@ -49,7 +49,7 @@ def make_generate(
     def generate(params, prompts, prompt_lengths, group_ids, key):
         return plain({"": params}, prompts, prompt_lengths, group_ids, key)
 
-    return jax.jit(generate, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
+    return platform.jit(model.mesh, out_shardings=model.row_sharding)(generate)
 
 
 def make_mixed(
@@ -69,7 +69,7 @@ def make_mixed(
         ValueError: as `make_generate`, or the vocabularies differ.
     """
     rows, plain = next(iter(parts.values())).model.row_sharding, _plain(parts, sampling, group_size, arranged)
-    return jax.jit(plain, out_shardings=rows, compiler_options=platform.quick(rows.mesh))
+    return platform.jit(rows.mesh, out_shardings=rows)(plain)
 
 
 def _plain(

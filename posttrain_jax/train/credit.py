@@ -95,9 +95,8 @@ def make_online(
             _check_used(recipe, set(unplayed) - asked, batch)
             return batch, memory
 
-        return jax.jit(informed, out_shardings=_shardings(model), compiler_options=platform.quick(model.mesh))
-    options = platform.quick(model.mesh)
-    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding, compiler_options=options)
+        return platform.jit(model.mesh, out_shardings=_shardings(model))(informed)
+    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(recipe.credit)
 
     def plain(state, ref_params, rollout, rewards, columns, fixed_params):
         ref_logps = score(ref_params, rollout.groups, rollout.kept_ids).logps if recipe.needs_ref else None
@@ -127,9 +126,8 @@ def make_offline(
             lookup = _lookup(model, state, ref_params, 1.0, _others(fixed, fixed_params), set())
             return recipe.credit(groups, columns, lookup, state.memory)
 
-        return jax.jit(informed, out_shardings=_shardings(model), compiler_options=platform.quick(model.mesh))
-    options = platform.quick(model.mesh)
-    compiled = jax.jit(recipe.credit, out_shardings=model.row_sharding, compiler_options=options)
+        return platform.jit(model.mesh, out_shardings=_shardings(model))(informed)
+    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(recipe.credit)
 
     def plain(state, ref_params, groups, columns, fixed_params):
         if columns:

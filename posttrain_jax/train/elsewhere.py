@@ -10,7 +10,6 @@ rows and width out over the processes in the same order (`train.move`).
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import jax
@@ -81,8 +80,8 @@ class Teacher:
             found = model.logits(params, groups)
             return found.weight.astype(found.hidden.dtype)
 
-        jit = functools.partial(jax.jit, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
-        self._hidden = capacity.checked("the teacher's pass", jit(hidden))
+        compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(hidden)
+        self._hidden = capacity.checked("the teacher's pass", compiled)
         self._head = jax.jit(head)
 
     def __call__(self, groups: types.Groups) -> comparison.Logits:

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
@@ -68,7 +67,7 @@ def make_join(model: actor_critic.Policy, sampling: sample.Sampling) -> Join:
         greedy = None if rollout.greedy is None else jnp.concatenate([rollout.greedy, none], axis=1)
         return dataclasses.replace(generate.beside(rollout, told), given=marks, greedy=greedy)
 
-    return jax.jit(join, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
+    return platform.jit(model.mesh, out_shardings=model.row_sharding)(join)
 
 
 def unrewarded(rollout: Any, rewarded: bool) -> Bool[Any, "P G"]:

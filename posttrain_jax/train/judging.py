@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -120,7 +119,7 @@ def make_score(judge: Judge) -> Callable[[tuple[PyTree, ...], Read], Verdict]:
             rewards, steps = judge.reduce(jnp.stack(whole, axis=-1)), _reduced(judge, jnp.stack(parts, axis=-1))
         return only(read.known, Verdict(rewards, steps, wins, each))
 
-    return jax.jit(score, out_shardings=judge.model.row_sharding, compiler_options=platform.quick(judge.model.mesh))
+    return platform.jit(judge.model.mesh, out_shardings=judge.model.row_sharding)(score)
 
 
 def _reduced(judge: Judge, said: Float[Array, "P G n k"]) -> Float[Array, "P G n"]:

@@ -68,8 +68,7 @@ def checksum(arrays: dict[str, Array], whole: NamedSharding) -> int:
 
 @functools.cache
 def _word_sums(whole: NamedSharding) -> Callable[[list[Array]], UInt[Array, "_"]]:
-    options = platform.quick(whole.mesh)
-    return jax.jit(lambda all_: jnp.stack([_word_sum(x) for x in all_]), out_shardings=whole, compiler_options=options)
+    return platform.jit(whole.mesh, out_shardings=whole)(lambda all_: jnp.stack([_word_sum(x) for x in all_]))
 
 
 def _word_sum(x: Array) -> UInt[Array, ""]:

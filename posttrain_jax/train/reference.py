@@ -86,7 +86,7 @@ def make_score(
             params, groups, temperature=temperature, kept_ids=kept_ids, comparisons=comparisons, fixed=logits
         )
 
-    return jax.jit(score, out_shardings=model.row_sharding, compiler_options=platform.quick(model.mesh))
+    return platform.jit(model.mesh, out_shardings=model.row_sharding)(score)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -100,8 +100,7 @@ def store(
     def score(params, groups: types.Groups):
         return likeliest.of_tokens(model.logits(params, groups), count, model.layout, temperature=temperature)
 
-    options = platform.quick(model.mesh)
-    compiled = jax.jit(score, out_shardings=model.row_sharding, compiler_options=options)
+    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(score)
     compiled = capacity.checked("the teacher's pass", compiled)
     writer = entries.Writer(folder, data, count)
     for one in iterate.one_pass(data, pad, batch_size=batch_size):

@@ -81,9 +81,7 @@ def init_state(
     params, _ = lora.split(params)
     where = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
 
-    lie, options = (where.opt_state, where.step, where.key, where.memory), platform.quick(model.mesh)
-
-    @functools.partial(jax.jit, out_shardings=lie, compiler_options=options)
+    @platform.jit(model.mesh, out_shardings=(where.opt_state, where.step, where.key, where.memory))
     def rest(params, words, memory):
         return _moments(optimizer, params), jnp.int32(0), jax.random.wrap_key_data(words), memory
 
@@ -184,9 +182,9 @@ def make_update(
     """
     gradients = make_gradients(model, recipe, micro_batches=micro_batches, temperature=temperature, fixed=fixed)
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
-    lie, options = (shardings, NamedSharding(model.mesh, Spec())), platform.quick(model.mesh)
+    whole = NamedSharding(model.mesh, Spec())
 
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=lie, compiler_options=options)
+    @platform.jit(model.mesh, donate_argnums=0, out_shardings=(shardings, whole))
     def update(state, groups, batch, kept_ids=None, frozen=None, fixed_params=None):
         grads, metrics = gradients(state.params, groups, batch, kept_ids, frozen, fixed_params)
         # optax mixes dtypes, float32 moments with bfloat16 parameters among them

@@ -13,6 +13,7 @@ seconds a step, first step (with compilation), both also in processor time, and 
 
 import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -43,6 +44,8 @@ class Config:
     cores: str = "0,1"
     """Where every process is held, as `taskset` wants it."""
     tasks: tuple[str, ...] = ("grpo", "dpo")
+    keep_compiled: bool = False
+    """JAX keeps compiled programs in the folder and finds those of an earlier comparison there; of Tunix too."""
     sizes: Annotated[workload.Workload, tyro.conf.arg(name="")] = workload.Workload()
 
 
@@ -50,7 +53,9 @@ def run(c: Config, interpreter: str, script: str) -> dict:
     """The line that a script prints."""
     path = pathlib.Path(__file__).with_name(f"{script}.py")
     command = ["taskset", "-c", c.cores, interpreter, str(path), str(c.folder / "model")]
-    done = subprocess.run([*command, json.dumps(dataclasses.asdict(c.sizes))], capture_output=True, text=True)
+    kept = {"JAX_COMPILATION_CACHE_DIR": str(c.folder / "compiled")} if c.keep_compiled else {}
+    command.append(json.dumps(dataclasses.asdict(c.sizes)))
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | kept)
     if done.returncode:
         raise RuntimeError(f"{script} failed:\n{done.stderr[-3000:]}")
     print(done.stdout.splitlines()[-1], flush=True)
