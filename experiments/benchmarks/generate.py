@@ -33,7 +33,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Sample again and again."""
-    model = c.model.build()
+    model = c.model.build(c.prompts)
     params = model.init(jax.random.key(0))
     groups, watch, alone = (
         inputs.random_groups(c.model, c.prompts, 1, c.prompt_len, 1),

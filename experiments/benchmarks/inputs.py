@@ -1,6 +1,7 @@
 """What the benchmarks run on: a randomly initialised decoder of any size, and random tokens."""
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
@@ -31,12 +32,12 @@ class Model:
     head_chunk: int = 256
     """Tokens whose logits exist at one time."""
 
-    def build(self) -> language_model.LanguageModel:
-        """The model, its rows cut over all devices (of a CPU, JAX_NUM_CPU_DEVICES says how many)."""
+    def build(self, rows: int) -> language_model.LanguageModel:
+        """The model, on as many devices as share `rows` evenly (of a CPU, JAX_NUM_CPU_DEVICES says how many it has)."""
         sizes = {name: value for name, value in vars(self).items() if name in config.ModelConfig.__dataclass_fields__}
         shape = config.ModelConfig(norm_eps=1e-6, rope_theta=1e4, max_position=32768, **sizes)
         compute = config.Compute(self.dtype, self.param_dtype, head_chunk=self.head_chunk)
-        mesh = sharding.make_mesh(data=jax.device_count())
+        mesh = sharding.make_mesh(data=math.gcd(rows, jax.device_count()))
         return language_model.LanguageModel(shape, compute, mesh, attend=platform.attention_of(mesh))
 
 

@@ -1,10 +1,12 @@
 """What each platform runs best."""
 
-import functools
+import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.extend import core
 from jax.sharding import Mesh
 
 from posttrain_jax.models import attention, splash
@@ -17,18 +19,40 @@ def attention_of(mesh: Mesh) -> attention.Attention:
     return splash.attend if _kind(mesh) == "tpu" else attention.einsum
 
 
-def jit(mesh: Mesh, **settings: Any) -> functools.partial:
-    """`jax.jit` with these settings, for programs on `mesh`; `jit(mesh)(function)`, or above the function.
+@dataclasses.dataclass(frozen=True)
+class Quick:
+    """A compiled function with compiler options, which JAX takes for whole programs: within another it has none."""
 
-    On a CPU a program is compiled at the compiler's first level: sooner, and it runs as fast, as its time goes into
-    products, which come from a library (docs/speed.md). A level in XLA_FLAGS goes first.
+    alone: Any
+    within: Any
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """The function's result."""
+        with jax.core.eval_context():
+            outside = core.get_opaque_trace_state()
+        return (self.alone if core.get_opaque_trace_state() == outside else self.within)(*args, **named)
+
+    def lower(self, *args: Any, **named: Any) -> jax.stages.Lowered:
+        """As of a jitted function."""
+        return self.alone.lower(*args, **named)
+
+
+def jit(mesh: Mesh, *, out_shardings: Any, donate_argnums: tuple[int, ...] = ()) -> Callable[[Callable], Any]:
+    """`jax.jit` for programs on `mesh`: `jit(mesh, ...)(function)`, or above the function.
+
+    On a CPU a program is compiled at the compiler's first level: sooner, and it runs as fast
+    (`experiments/benchmarks/compile_level.py`). A level in XLA_FLAGS goes first.
     """
-    return functools.partial(jax.jit, compiler_options=_options(mesh), **settings)
 
+    def compiled(function: Callable) -> Any:
+        usual = jax.jit(function, out_shardings=out_shardings, donate_argnums=donate_argnums)
+        if _kind(mesh) != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
+            return usual
+        options = {LEVEL: 1}
+        alone = jax.jit(function, out_shardings=out_shardings, donate_argnums=donate_argnums, compiler_options=options)
+        return Quick(alone, within=usual)
 
-def _options(mesh: Mesh) -> dict[str, int] | None:
-    """None for the platform's own."""
-    return {LEVEL: 1} if _kind(mesh) == "cpu" and LEVEL not in os.environ.get("XLA_FLAGS", "") else None
+    return compiled
 
 
 def _kind(mesh: Mesh) -> str:

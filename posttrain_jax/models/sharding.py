@@ -77,9 +77,10 @@ def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequenc
     devices = sorted(jax.devices(), key=lambda device: device.process_index) if devices is None else devices
     count = math.prod((data, fsdp, tensor))
     if min(data, fsdp, tensor) < 1 or count > len(devices):
+        more = ", or set JAX_NUM_CPU_DEVICES to have more" if devices[0].platform == "cpu" else ""
         raise ValueError(
             f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {count} devices and there are {len(devices)}:"
-            " choose positive sizes whose product does not exceed that."
+            f" choose positive sizes whose product does not exceed that{more}."
         )
     shape = np.asarray(devices[:count]).reshape(data, fsdp, tensor)
     return Mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
@@ -105,10 +106,12 @@ class MeshShape:
         if self.fsdp is not None:
             return make_mesh(data=self.data, fsdp=self.fsdp, tensor=self.tensor)
         devices, taken = jax.device_count(), self.data * self.tensor
-        if taken < 1 or devices % taken:
+        if taken < 1 or taken > devices:
+            return make_mesh(data=self.data, tensor=self.tensor)  # which says what is wrong
+        if devices % taken:
             raise ValueError(
                 f"data={self.data} x tensor={self.tensor} does not divide the {devices} devices, so fsdp cannot take"
-                " the rest: choose divisors, or say fsdp to use fewer devices."
+                " the rest: choose divisors, or say fsdp=1 to use fewer devices."
             )
         return make_mesh(data=self.data, fsdp=devices // taken, tensor=self.tensor)
 

@@ -123,7 +123,7 @@ def make_engine(
 
     return Engine(
         platform.jit(model.mesh, out_shardings=lie)(begin),
-        platform.jit(model.mesh, out_shardings=lie, donate_argnums=1)(speak),
+        platform.jit(model.mesh, out_shardings=lie, donate_argnums=(1,))(speak),
         platform.jit(model.mesh, out_shardings=rows)(_finish),
     )
 

@@ -18,9 +18,9 @@ from jaxtyping import PyTree
 from posttrain_jax.models import tokenizer
 from posttrain_jax.train import leaf, process, reference
 
-MAY_CHANGE = ("compute", "earlier", "optimizer", "rewards", "version")
+MAY_CHANGE = ("compute", "earlier", "mesh", "optimizer", "rewards", "version")
 """What a run may go on with another of."""
-TOLD = {"optimizer": "another optimizer", "rewards": "other rewards"}
+TOLD = {"mesh": "another mesh", "optimizer": "another optimizer", "rewards": "other rewards"}
 """What of these is announced."""
 LONGEST = 2000
 """Characters of one text; of longer ones the rest counts by its checksum."""
@@ -47,7 +47,7 @@ def parts_of(parts: Any) -> dict[str, str]:
     """What both loops have: the method, the model, and what it is compared with."""
     told = {"objective": parts.recipe, "optimizer": parts.optimizer.update, "reference": parts.moving}
     told |= {"model": parts.model.config, "compute": parts.model.compute, "lora": parts.model.lora}
-    texts = {name: repr(x) for name, x in told.items()}
+    texts = {name: repr(x) for name, x in told.items()} | {"mesh": of_mesh(parts.model.mesh)}
     return texts | {f"fixed/{role}": of_model(one) for role, one in parts.fixed.items()}
 
 
@@ -57,6 +57,12 @@ def of_online(parts: Any) -> dict[str, str]:
     told = {name: vars(parts)[name] for name in always}
     told |= {name: vars(parts)[name] for name in ("judge", "versions", "players", "turns") if vars(parts)[name]}
     return parts_of(parts) | {name: repr(x) for name, x in told.items()} | of_tokenizer(parts.tokenizer)
+
+
+def of_mesh(mesh: Mesh) -> str:
+    """Which devices, cut how."""
+    axes = ", ".join(f"{name}={size}" for name, size in mesh.shape.items())
+    return f"Mesh({axes}, device={mesh.devices.flat[0].device_kind})"
 
 
 def of_model(fixed: reference.Fixed) -> str:
@@ -100,7 +106,7 @@ def refuse(folder: pathlib.Path, about: Mapping[str, str], saved: Mapping[str, s
 
 
 def follow(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
-    """`about`, with the optimizers and rewards that the run had before these, which are announced.
+    """`about`, with the mesh, optimizers and rewards that the run had before these, which are announced.
 
     Others may be meant: a lower learning rate, a longer schedule, a reward that weighs less from now on.
 

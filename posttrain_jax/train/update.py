@@ -184,7 +184,7 @@ def make_update(
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
     whole = NamedSharding(model.mesh, Spec())
 
-    @platform.jit(model.mesh, donate_argnums=0, out_shardings=(shardings, whole))
+    @platform.jit(model.mesh, donate_argnums=(0,), out_shardings=(shardings, whole))
     def update(state, groups, batch, kept_ids=None, frozen=None, fixed_params=None):
         grads, metrics = gradients(state.params, groups, batch, kept_ids, frozen, fixed_params)
         # optax mixes dtypes, float32 moments with bfloat16 parameters among them

@@ -357,7 +357,7 @@ BEFORE = {
     ),
     "devices that the mesh does not divide": (
         lambda w: sharding.MeshShape(data=3).build(),
-        r"data=3 x tensor=1 does not divide the 8 devices.*choose divisors, or say fsdp to use fewer",
+        r"data=3 x tensor=1 does not divide the 8 devices.*choose divisors, or say fsdp=1 to use fewer",
     ),
     "more devices than there are": (
         lambda w: sharding.MeshShape(data=3, fsdp=3).build(),

@@ -21,8 +21,8 @@ def on(monkeypatch):
     return mesh
 
 
-def options(mesh):
-    return platform.jit(mesh).keywords["compiler_options"]
+def compiled(mesh):
+    return platform.jit(mesh, out_shardings=jax.NamedSharding(mesh, jax.P()))(lambda x: jnp.sum(jnp.sin(x)))
 
 
 def test_attention(on):
@@ -33,15 +33,27 @@ def test_attention(on):
 @pytest.mark.parametrize("kind", ["tpu", "gpu"])
 def test_other_platforms_compile_as_they_do(kind, on, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")
-    assert options(on(kind)) is None
+    assert not isinstance(compiled(on(kind)), platform.Quick)
 
 
 def test_a_level_that_the_user_gave_goes_first(monkeypatch):
     mesh = sharding.make_mesh()
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere --xla_backend_optimization_level=2")
-    assert options(mesh) is None
+    assert not isinstance(compiled(mesh), platform.Quick)
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere")
-    assert options(mesh) == {platform.LEVEL: 1}
+    assert isinstance(compiled(mesh), platform.Quick)
+
+
+def test_quick_programs_may_be_parts_of_others(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")
+    x, run = jnp.arange(3.0), compiled(sharding.make_mesh())
+    total = float(np.sum(np.sin(np.arange(3.0))))
+    inside = jax.jit(run)(x), jax.jit(lambda: run(x))(), jax.vmap(run)(x[None])[0], jax.lax.map(run, x[None])[0]
+    for found in (run(x), *inside, run.lower(x).compile()(x)):
+        np.testing.assert_allclose(found, total, rtol=1e-6)
+    assert jax.eval_shape(run, x).shape == ()
+    for gradient in (jax.grad(run)(x), jax.jit(jax.grad(run))(x)):
+        np.testing.assert_allclose(gradient, np.cos(np.arange(3.0)), rtol=1e-6)
 
 
 def test_quick_programs_draw_the_same_tokens(monkeypatch):
@@ -56,5 +68,5 @@ def test_quick_programs_draw_the_same_tokens(monkeypatch):
 
     usual = drawn()
     monkeypatch.delenv("XLA_FLAGS")
-    assert options(model.mesh)
+    assert isinstance(generate.make_generate(model, sample.Sampling(6, stop_ids=(3,)), 2), platform.Quick)
     np.testing.assert_array_equal(drawn(), usual)

@@ -1,5 +1,6 @@
 import pytest
 
+from posttrain_jax.models import sharding
 from posttrain_jax.train import optimizer, provenance
 
 ABOUT = {"objective": "DPO(beta=0.1)", "lora": "Lora(rank=2)", "optimizer": "a", "version": "2"}
@@ -31,6 +32,15 @@ def test_another_method_or_rank_is_refused_by_name(tmp_path, name):
 
 def test_another_optimizer_or_version_is_not_refused(tmp_path):
     provenance.refuse(tmp_path, ABOUT, ABOUT | {"optimizer": "b", "version": "1"})
+
+
+def test_another_mesh_is_told_and_remembered(tmp_path, capsys):
+    wide, cut = (provenance.of_mesh(sharding.make_mesh(**sizes)) for sizes in ({"data": 2}, {"fsdp": 2}))
+    provenance.refuse(tmp_path, ABOUT | {"mesh": cut}, ABOUT | {"mesh": wide})
+    about = provenance.follow(tmp_path, 7, ABOUT | {"mesh": wide}, ABOUT | {"mesh": cut})
+    said = "until step 7 with another mesh and goes on with data=1 (until now 2), fsdp=2 (until now 1)"
+    assert said in " ".join("".join(capsys.readouterr()).split())
+    assert about["earlier"] == "mesh until step 7: Mesh(data=2, fsdp=1, tensor=1, device=cpu). "
 
 
 def test_what_is_left_out_is_refused_and_what_a_run_remembers_is_not(tmp_path):
