@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.extend import core
+from jax.core import eval_context
+from jax.extend.core import get_opaque_trace_state
 from jax.sharding import Mesh
 
 from posttrain_jax.models import attention, splash
@@ -28,9 +29,9 @@ class Quick:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """The function's result."""
-        with jax.core.eval_context():
-            outside = core.get_opaque_trace_state()
-        return (self.alone if core.get_opaque_trace_state() == outside else self.within)(*args, **named)
+        with eval_context():
+            outside = get_opaque_trace_state()
+        return (self.alone if get_opaque_trace_state() == outside else self.within)(*args, **named)
 
     def lower(self, *args: Any, **named: Any) -> jax.stages.Lowered:
         """As of a jitted function."""

@@ -68,8 +68,8 @@ def make_mixed(
     Raises:
         ValueError: as `make_generate`, or the vocabularies differ.
     """
-    rows, plain = next(iter(parts.values())).model.row_sharding, _plain(parts, sampling, group_size, arranged)
-    return platform.jit(rows.mesh, out_shardings=rows)(plain)
+    model, plain = next(iter(parts.values())).model, _plain(parts, sampling, group_size, arranged)
+    return platform.jit(model.mesh, out_shardings=model.row_sharding)(plain)
 
 
 def _plain(

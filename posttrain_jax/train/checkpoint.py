@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 from orbax.checkpoint import v1 as ocp
 
 from posttrain_jax import types
@@ -98,7 +98,7 @@ class Checkpoints:
         parts["about"] = {
             "counters": snapshot.counters,
             "config": snapshot.config,
-            "checksums": checksums(parts, snapshot.state.step.sharding),
+            "checksums": checksums(parts, snapshot.state.step),
         }
         self._writing = step
         if not self._orbax.save_checkpointables_async(step, parts, force=True):
@@ -131,7 +131,7 @@ class Checkpoints:
             # what one process cannot read, none goes on from
             if process.anyone(not parts):
                 damaged[step] = reason or "another process cannot read it"
-            elif checksums(parts, state.step.sharding) != parts["about"]["checksums"]:
+            elif checksums(parts, state.step) != parts["about"]["checksums"]:
                 damaged[step] = "its numbers are not those that were saved"
             else:
                 self._put_aside(damaged, step)
@@ -224,8 +224,9 @@ class Checkpoints:
         )
 
 
-def checksums(parts: dict[str, Any], whole: NamedSharding) -> dict[str, int]:
-    """Of the parts that hold arrays."""
+def checksums(parts: dict[str, Any], number: Array | jax.ShapeDtypeStruct) -> dict[str, int]:
+    """Of the parts that hold arrays; `number` lies whole on every device of the mesh."""
+    whole = cast(NamedSharding, number.sharding)
     return {part: leaf.checksum(parts[part], whole) for part in ARRAYS if part in parts}
 
 

@@ -4,12 +4,12 @@ import base64
 import functools
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, PyTree, UInt
 
 from posttrain_jax.models import platform
@@ -68,7 +68,8 @@ def checksum(arrays: dict[str, Array], whole: NamedSharding) -> int:
 
 @functools.cache
 def _word_sums(whole: NamedSharding) -> Callable[[list[Array]], UInt[Array, "_"]]:
-    return platform.jit(whole.mesh, out_shardings=whole)(lambda all_: jnp.stack([_word_sum(x) for x in all_]))
+    mesh = cast(Mesh, whole.mesh)  # never an abstract one
+    return platform.jit(mesh, out_shardings=whole)(lambda all_: jnp.stack([_word_sum(x) for x in all_]))
 
 
 def _word_sum(x: Array) -> UInt[Array, ""]:
