@@ -38,20 +38,23 @@ class Quick:
         return self.alone.lower(*args, **named)
 
 
-def jit(mesh: Mesh, *, out_shardings: Any, donate_argnums: tuple[int, ...] = ()) -> Callable[[Callable], Any]:
+def jit(
+    mesh: Mesh, *, out_shardings: Any, donate_argnums: tuple[int, ...] = (), level: int = 1
+) -> Callable[[Callable], Any]:
     """`jax.jit` for programs on `mesh`: `jit(mesh, ...)(function)`, or above the function.
 
-    On a CPU a program is compiled at the compiler's first level: sooner, and it runs as fast
-    (`experiments/benchmarks/compile_level.py`). A level in XLA_FLAGS goes first.
+    Args:
+        level: of the compiler, on a CPU. At the first a program is compiled sooner than at the usual one, and runs as
+            fast (`experiments/benchmarks/compile_level.py`); 0 is for what takes longer to compile than it will ever
+            run. A level in XLA_FLAGS goes first.
     """
 
     def compiled(function: Callable) -> Any:
         usual = jax.jit(function, out_shardings=out_shardings, donate_argnums=donate_argnums)
         if _kind(mesh) != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
             return usual
-        options = {LEVEL: 1}
-        alone = jax.jit(function, out_shardings=out_shardings, donate_argnums=donate_argnums, compiler_options=options)
-        return Quick(alone, within=usual)
+        options = {"out_shardings": out_shardings, "donate_argnums": donate_argnums, "compiler_options": {LEVEL: level}}
+        return Quick(jax.jit(function, **options), within=usual)
 
     return compiled
 

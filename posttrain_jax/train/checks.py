@@ -207,7 +207,7 @@ def _moments(values: Float[Array, "P G"]) -> tuple[Int[Array, ""], Float[Array, 
 
 def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> None:
     """Some token of the first batch is to be made likelier or less likely."""
-    if bool(jnp.any(values != 0)):
+    if _some(values):
         return
     said = f"all advantages of the first batch are 0 with a group_size of {values.shape[1]}"
     if cut := int(jnp.sum(truncated)):
@@ -216,6 +216,11 @@ def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> 
         f"{said}, from which nothing can be learned: compare at least two completions of a prompt, use more prompts"
         + (", or allow more new tokens." if cut else ".")
     )
+
+
+@jax.jit
+def _some(values: Float[Array, "P G T"]) -> Bool[Array, ""]:
+    return jnp.any(values != 0)
 
 
 @runtime_checkable

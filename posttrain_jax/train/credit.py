@@ -3,20 +3,29 @@
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import arrangement, comparison, scoring, types
 from posttrain_jax.models import group_spread, layer, likeliest, platform, scalar_model, token_influence, transport
 from posttrain_jax.train import update
 
-Credited = tuple[Any, PyTree]
-"""The batch, and the memory to keep once the update is done."""
+
+class Credited(NamedTuple):
+    """What a step learns from."""
+
+    batch: Any
+    memory: PyTree
+    """What the recipe remembers once the update is done."""
+    ref_logps: Float[Array, "P G T"] | None
+    """The reference's, where the loop computed them; None where the recipe looked for itself, or asked for none."""
+
+
 Score = Callable[..., types.TokenStats]
 """`reference.make_score`."""
 AnyRecipe = types.OnlineRecipe | types.OfflineRecipe | types.InformedOnline | types.InformedOffline
@@ -74,7 +83,7 @@ def make_online(
     temperature: float,
     unplayed: Collection[str] = (),
 ) -> Callable[..., Credited]:
-    """`credit(state, ref_params, rollout, rewards, columns, fixed_params) -> (batch, memory)`, compiled.
+    """`credit(state, ref_params, rollout, rewards, columns, fixed_params)`, compiled.
 
     Args:
         score: the loop's, which is then compiled once for all its uses.
@@ -93,16 +102,16 @@ def make_online(
             lookup = _lookup(model, state, ref_params, temperature, _others(fixed, fixed_params), asked)
             batch, memory = recipe.credit(rollout, rewards, columns, lookup, state.memory)
             _check_used(recipe, set(unplayed) - asked, batch)
-            return batch, memory
+            return Credited(batch, memory, None)
 
         return platform.jit(model.mesh, out_shardings=_shardings(model))(informed)
-    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(recipe.credit)
+    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding, level=0)(recipe.credit)
 
     def plain(state, ref_params, rollout, rewards, columns, fixed_params):
         ref_logps = score(ref_params, rollout.groups, rollout.kept_ids).logps if recipe.needs_ref else None
         batch = compiled(rollout, rewards, ref_logps)
         _check_used(recipe, set(unplayed), batch)
-        return batch, state.memory
+        return Credited(batch, state.memory, ref_logps)
 
     return plain
 
@@ -113,7 +122,7 @@ def make_offline(
     score: Score,
     fixed: Mapping[str, comparison.Asked],
 ) -> Callable[..., Credited]:
-    """`credit(state, ref_params, groups, columns, fixed_params) -> (batch, memory)`, compiled.
+    """`credit(state, ref_params, groups, columns, fixed_params)`, compiled.
 
     Args:
         score: the loop's, which is then compiled once for all its uses.
@@ -124,10 +133,10 @@ def make_offline(
 
         def informed(state, ref_params, groups, columns, fixed_params):
             lookup = _lookup(model, state, ref_params, 1.0, _others(fixed, fixed_params), set())
-            return recipe.credit(groups, columns, lookup, state.memory)
+            return Credited(*recipe.credit(groups, columns, lookup, state.memory), None)
 
         return platform.jit(model.mesh, out_shardings=_shardings(model))(informed)
-    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding)(recipe.credit)
+    compiled = platform.jit(model.mesh, out_shardings=model.row_sharding, level=0)(recipe.credit)
 
     def plain(state, ref_params, groups, columns, fixed_params):
         if columns:
@@ -136,7 +145,7 @@ def make_offline(
                 " of the fields, or take a recipe that reads them."
             )
         ref_logps = score(ref_params, groups).logps if recipe.needs_ref else None
-        return compiled(groups, ref_logps), state.memory
+        return Credited(compiled(groups, ref_logps), state.memory, ref_logps)
 
     return plain
 
@@ -236,5 +245,5 @@ def _others(
     return {role: (model, params[role]) for role, model in fixed.items()}
 
 
-def _shardings(model: update.Model) -> tuple[NamedSharding, NamedSharding]:
-    return model.row_sharding, NamedSharding(model.mesh, Spec())
+def _shardings(model: update.Model) -> Credited:
+    return Credited(model.row_sharding, NamedSharding(model.mesh, Spec()), None)

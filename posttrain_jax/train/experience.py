@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 from posttrain_jax import arrangement, types
 from posttrain_jax.data import iterate
 from posttrain_jax.data import prompts as prompting
-from posttrain_jax.models import actor_critic, tokenizer
+from posttrain_jax.models import actor_critic, platform, tokenizer
 from posttrain_jax.rewards import pool, report
 from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import selection
@@ -110,7 +110,8 @@ class Collector:
         self._model, self._words, self._rewards, self._data = model, words, rewards, data
         self._stop_ids, self._notices, self._recipe = stop_ids, summary.Notices(), recipe
         self._sampler, self._arranged = sampler, arrangement.of(recipe)
-        self._summary = jax.jit(summary.of_rollout, out_shardings=NamedSharding(model.mesh, Spec()))
+        whole = NamedSharding(model.mesh, Spec())
+        self._summary = platform.jit(model.mesh, out_shardings=whole, level=0)(summary.of_rollout)
 
     def collect(self, params: Mapping[str, PyTree], key: Key[Array, ""], step: int, clock: metrics.Clock) -> Experience:
         """What the next prompts of the data give.
@@ -133,8 +134,7 @@ class Collector:
         """Completions of the prompts, and their scores; `selection.ExhaustedError` in all where one cannot score."""
         with clock.phase("rollout"):
             checks.numbered(credit.within(self._recipe), prompts.group_ids)
-            asked = prompts.prompts, prompts.prompt_lengths, prompts.group_ids
-            tokens, lengths, ids = (self.put(x) for x in asked)
+            tokens, lengths, ids = map(self.put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
             answers = self.put(prompts.columns[prompting.GIVEN]) if self._arranged.given else None
             rollout = self._sampler(params, tokens, lengths, ids, key, answers, [row.example for row in prompts.rows])
             here = rows.to_host(rollout)

@@ -89,10 +89,12 @@ def run_offline(
             with clock.phase("reference"):
                 whole = dataclasses.replace(state, params=journal.whole(state))
                 fixed = others.params(ref.params, groups)
-                batch, memory = jax.block_until_ready(give_credit(whole, ref.params, groups, columns, fixed))
+                credited = jax.block_until_ready(give_credit(whole, ref.params, groups, columns, fixed))
+                batch, memory, ref_logps = credited
             if step == 1 and ref_params is None and recipe.needs_ref:
-                policy_logps, ref_logps = (score(x, groups).logps for x in (whole.params, ref.params))
-                checks.starts_at_reference(policy_logps, ref_logps, groups.completion_mask)
+                if ref_logps is None:
+                    ref_logps = score(ref.params, groups).logps
+                checks.starts_at_reference(score(whole.params, groups).logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
                 state, learned = learn(state, groups, batch, None, journal.frozen, fixed)
                 values = {name: float(x) for name, x in learned.items()}

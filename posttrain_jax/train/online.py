@@ -118,19 +118,19 @@ def run_online(
                 raise journal.stop(step, state, position, str(reason), ref) from None
             with clock.phase("reference"):
                 fixed = others.params(ref.params, found.rollout.groups, ref.versions)
-                batch, memory = stages.credit(state, ref, found, fixed)
+                credited = stages.give_credit(state, ref, found, fixed)
             if step == journal.start + 1:
                 policy = stages.check_rollout(state, found)
                 if step == 1:
-                    stages.check_learning(policy, ref.params if ref_params is None else None, found, batch)
+                    stages.check_learning(policy, ref.params if ref_params is None else None, found, credited)
             with clock.phase("update"):
-                state, learned = stages.learn(state, ref, found, batch, fixed)
+                state, learned = stages.learn(state, ref, found, credited.batch, fixed)
                 del fixed  # hidden states of a teacher, which the next rollout has no use for
-            guard.check(step, found.rollout.groups, (state, found.rollout, batch))
+            guard.check(step, found.rollout.groups, (state, found.rollout, credited.batch))
             if not learned["finite"]:
                 before = state if int(state.step) == (step - 1) * parts.updates_per_rollout else None
                 raise journal.stop(step, before, position, run.NOT_FINITE, ref)
-            state = dataclasses.replace(state, memory=memory)
+            state = dataclasses.replace(state, memory=credited.memory)
             ref.follow(state.params, step)
             values = found.values | learned | clock.report(learned["tokens"]) | journal.evaluate(evaluate, state, step)
             journal.log(step, values | summary.failures(found.report))
@@ -186,9 +186,6 @@ class _Stages:
         )
         self._update = capacity.checked("the update", learner)
 
-    def _whole(self, state: types.TrainState) -> PyTree:
-        return lora.join(state.params, self._frozen)
-
     def collect(
         self, state: types.TrainState, ref: reference.Reference, step: int, clock: metrics.Clock
     ) -> experience.Experience:
@@ -196,17 +193,19 @@ class _Stages:
         params = self._sampler.params(state, ref, self._frozen)
         return self._collector.collect(params, jax.random.fold_in(state.key, step), step, clock)
 
-    def credit(
+    def give_credit(
         self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, fixed: PyTree
     ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
-        rollout, rewards = found.rollout, found.rewards
-        whole = dataclasses.replace(state, params=self._whole(state))
-        batch, memory = self._credit(whole, ref.params, rollout, rewards.total, rewards.columns, fixed)
-        if self._parts.updates_per_rollout > 1 and isinstance(batch, types.PolicyBatch):
-            old = self._score(whole.params, rollout.groups, rollout.kept_ids)
-            batch = dataclasses.replace(batch, old_logps=old.logps)
-        return jax.block_until_ready((batch, memory))
+        credited, rollout = self._credited(state, ref, found, fixed), found.rollout
+        if self._parts.updates_per_rollout > 1 and isinstance(credited.batch, types.PolicyBatch):
+            old = self._score(lora.join(state.params, self._frozen), rollout.groups, rollout.kept_ids)
+            credited = credited._replace(batch=dataclasses.replace(credited.batch, old_logps=old.logps))
+        return jax.block_until_ready(credited)
+
+    def _credited(self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, fixed: PyTree):
+        whole, rewards = dataclasses.replace(state, params=lora.join(state.params, self._frozen)), found.rewards
+        return self._credit(whole, ref.params, found.rollout, rewards.total, rewards.columns, fixed)
 
     def learn(
         self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, batch: Any, fixed: PyTree
@@ -215,12 +214,10 @@ class _Stages:
 
         A recipe that follows the policy credits anew before each: with what it remembered before the rollout.
         """
-        values: dict[str, float] = {}
-        rollout, rewards = found.rollout, found.rewards
+        rollout, values = found.rollout, dict[str, float]()
         for number in range(self._parts.updates_per_rollout):
             if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
-                whole = dataclasses.replace(state, params=self._whole(state))
-                anew, _ = self._credit(whole, ref.params, rollout, rewards.total, rewards.columns, fixed)
+                anew = self._credited(state, ref, found, fixed).batch
                 same = isinstance(anew, types.PolicyBatch)
                 batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew
             state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)
@@ -231,20 +228,23 @@ class _Stages:
 
     def check_rollout(self, state: types.TrainState, found: experience.Experience) -> Array:
         """The policy's log-probabilities, `[P, G, T]`; refuses NaN parameters, and a sampler that is not the policy."""
-        whole, (rollout, _, sampled, *_) = self._whole(state), found
+        whole, (rollout, _, sampled, *_) = lora.join(state.params, self._frozen), found
         policy = self._score(whole, rollout.groups, rollout.kept_ids)
         if self._sampler.on_policy:
             drawn = policy if sampled is rollout else self._score(whole, sampled.groups, sampled.kept_ids)
             checks.agreement(sampled.sampler, drawn, self._sampler.own(sampled), whole)
         return policy.logps
 
-    def check_learning(self, policy: Array, start: PyTree | None, found: experience.Experience, batch: Any) -> None:
+    def check_learning(
+        self, policy: Array, start: PyTree | None, found: experience.Experience, credited: credit.Credited
+    ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
         rollout = found.rollout
         if self._parts.refuse_equal_rewards:
             checks.rewards(found.rewards.total)
-            if isinstance(batch, types.PolicyBatch):
-                checks.advantages(batch.advantages, rollout.truncated)
+            if isinstance(credited.batch, types.PolicyBatch):
+                checks.advantages(credited.batch.advantages, rollout.truncated)
         if self._parts.recipe.needs_ref and start is not None:
-            ref = self._score(start, rollout.groups, rollout.kept_ids).logps
+            known = credited.ref_logps
+            ref = self._score(start, rollout.groups, rollout.kept_ids).logps if known is None else known
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)

@@ -163,8 +163,8 @@ class Sampler:
 
     def own(self, rollout: types.Rollout) -> Bool[Array, "P G T"]:
         """The mask of the tokens that the policy drew."""
-        size = rollout.truncated.shape[1] - self._count - self._given
-        return rollout.groups.completion_mask & (jnp.arange(rollout.truncated.shape[1]) < size)[None, :, None]
+        mask, others = rollout.groups.completion_mask, self._count + self._given
+        return mask if not others else mask & (jnp.arange(mask.shape[1]) < mask.shape[1] - others)[None, :, None]
 
 
 def check(recipe: types.Loss, players: Players | None, updates_per_rollout: int) -> None:

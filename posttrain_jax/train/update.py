@@ -81,7 +81,7 @@ def init_state(
     params, _ = lora.split(params)
     where = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, memory))
 
-    @platform.jit(model.mesh, out_shardings=(where.opt_state, where.step, where.key, where.memory))
+    @platform.jit(model.mesh, out_shardings=(where.opt_state, where.step, where.key, where.memory), level=0)
     def rest(params, words, memory):
         return _moments(optimizer, params), jnp.int32(0), jax.random.wrap_key_data(words), memory
 

@@ -44,6 +44,15 @@ def test_a_level_that_the_user_gave_goes_first(monkeypatch):
     assert isinstance(compiled(mesh), platform.Quick)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_compiler_is_told_the_level(level, monkeypatch):
+    mesh, jit, told = sharding.make_mesh(), jax.jit, []
+    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setattr(jax, "jit", lambda f, **options: told.append(options.get("compiler_options")) or jit(f))
+    platform.jit(mesh, out_shardings=jax.NamedSharding(mesh, jax.P()), level=level)(jnp.sin)
+    assert {platform.LEVEL: level} in told
+
+
 def test_quick_programs_may_be_parts_of_others(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")
     x, run = jnp.arange(3.0), compiled(sharding.make_mesh())

@@ -45,10 +45,10 @@ def credited(tiny, recipe, size, *, data=1, rows=slice(None)):
     score = reference.make_score(model)
     if isinstance(recipe, types.InformedOffline):
         given = credit.make_offline(model, recipe, score, {})
-        return model, params, groups, *given(state, ref, groups, jax.tree.map(pick, COLUMNS), {})
+        return model, params, groups, *given(state, ref, groups, jax.tree.map(pick, COLUMNS), {})[:2]
     own = types.Rollout(groups, score(params, groups), truncated=jnp.zeros(groups.completion_lengths.shape, bool))
     given = credit.make_online(model, recipe, score, {}, temperature=1.0)
-    return model, params, groups, *given(state, ref, own, pick(REWARDS), {}, {})
+    return model, params, groups, *given(state, ref, own, pick(REWARDS), {}, {})[:2]
 
 
 def step(tiny, recipe, size, *, data, micro_batches):

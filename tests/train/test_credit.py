@@ -189,7 +189,7 @@ def test_wpo_looks_at_whole_distributions(tiny):
     start, groups = model.init(jax.random.key(0)), tiny.groups(model)
     give = credit.make_offline(model, wpo.WPO(), reference.make_score(model), {})
     state = update.init_state(model, ADAM, jax.random.key(0), params=start)
-    batch, _ = give(state, start, groups, {}, {})
+    batch, *_ = give(state, start, groups, {}, {})
     logits = model.logits(start, groups)
     probs = jax.nn.softmax(jnp.einsum("pgtd,dv->pgtv", logits.hidden, logits.weight).astype(jnp.float32))
     own = jnp.take_along_axis(probs, groups.completions[..., None], axis=-1)[..., 0]
@@ -198,6 +198,15 @@ def test_wpo_looks_at_whole_distributions(tiny):
     expected = plain * jnp.exp(jnp.minimum(log_weights.sum(-1), 0))
     np.testing.assert_allclose(batch.pair_weights, expected, rtol=1e-4)
     assert float(jnp.max(plain)) > 0
+
+
+def test_reference_is_handed_on(tiny, model, start):
+    """The checks of the first step need not score it again; where the recipe looks for itself, there is none."""
+    groups, score = tiny.groups(model), reference.make_score(model)
+    state = update.init_state(model, ADAM, jax.random.key(0), params=start)
+    handed = credit.make_offline(model, dpo.DPO(), score, {})(state, start, groups, {}, {}).ref_logps
+    np.testing.assert_array_equal(handed, score(start, groups).logps)
+    assert credit.make_offline(model, wpo.WPO(), score, {})(state, start, groups, {}, {}).ref_logps is None
 
 
 def test_columns_that_a_recipe_does_not_read_are_refused(tiny, model, start):

@@ -46,7 +46,7 @@ def found(tiny):
         compute = jax.jit(update.make_gradients(student, RECIPE, micro_batches=2, fixed=others.models))
         grads = compute(start, groups, RECIPE.credit(groups), fixed_params=params)
         give = credit.make_online(student, KDRL(), lambda *_: None, others.models, temperature=0.7)
-        batch, _ = give(state, start, rollout, jnp.ones((16, 2)), {}, params)
+        batch, *_ = give(state, start, rollout, jnp.ones((16, 2)), {}, params)
         found[place] = params["teacher"], grads, batch.extra["teacher_logps"]
     return found
 
@@ -72,7 +72,7 @@ def test_its_likeliest_entries_are_found_wherever_it_is(tiny):
         for mesh in ({"fsdp": 8}, {"tensor": 8}):
             others = compared.of(recipe, student, fixed(**mesh), WORDS)
             give = credit.make_offline(student, recipe, lambda *_: None, others.models)
-            batch, _ = give(state, start, groups, {}, others.params(start, groups))
+            batch, *_ = give(state, start, groups, {}, others.params(start, groups))
             entries.append(batch.extra)
         np.testing.assert_array_equal(entries[0]["ids"], entries[1]["ids"])
         np.testing.assert_allclose(entries[0]["log_probs"], entries[1]["log_probs"], atol=1e-5)
