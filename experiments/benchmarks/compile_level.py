@@ -34,6 +34,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Compile every stage twice, then let the two take turns."""
+    measure.enough(c.rounds)
     model, recipe, compiling = c.model.build(8), GRPO(), measure.Watch()
     running = {kind: measure.Watch() for kind in ("quick", "usual")}
     params, opt = model.init(jax.random.key(0)), optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(1e-5)))

@@ -38,6 +38,7 @@ class Config:
 
 def main(c: Config) -> None:
     """All forms on each vocabulary."""
+    measure.enough(c.steps)
     layout = head.Layout(sharding.make_mesh(), sharding.TRAINING_RULES, c.chunk)
     ids = jnp.zeros((1, 1, c.tokens), jnp.int32)
 

@@ -30,6 +30,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Run the steps."""
+    measure.enough(c.steps)
     model, recipe = c.model.build(c.pairs), DPO()
     params, adamw = model.init(jax.random.key(0)), optimizer.AdamW(optimizer.Constant(1e-6))
     ref_params, opt = reference.copy(params), optimizer.make_optimizer(adamw)

@@ -33,6 +33,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Sample again and again."""
+    measure.enough(c.steps)
     model = c.model.build(c.prompts)
     params = model.init(jax.random.key(0))
     groups, watch, alone = (

@@ -40,6 +40,7 @@ def naive(hidden, weight, targets):
 
 def main(c: Config) -> None:
     """Run both forms on each vocabulary."""
+    measure.enough(c.steps)
     mesh = sharding.make_mesh()
 
     def chunked(hidden, weight, targets):

@@ -41,6 +41,12 @@ class Watch:
         print(json.dumps(line | {"versions": versions, "device": jax.devices()[0].device_kind}), flush=True)
 
 
+def enough(steps: int) -> None:
+    """End here where `report` would have nothing to take a median of."""
+    if steps < 3:
+        raise SystemExit(f"{steps} steps leave none to measure, as the first two are left out: take at least 3.")
+
+
 def peak() -> dict[str, float]:
     """The most memory held so far: the device's where it tells, else the process's."""
     stats = jax.devices()[0].memory_stats()

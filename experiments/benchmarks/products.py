@@ -29,6 +29,7 @@ class Config:
 
 def main(c: Config) -> None:
     """Time each product."""
+    measure.enough(c.steps)
     multiply = jax.jit(jnp.dot)
     for rows, inner, columns in c.products:
         left, right = jnp.ones((rows, inner), c.dtype), jnp.ones((inner, columns), c.dtype)

@@ -45,6 +45,7 @@ def repeated(groups: types.Groups) -> types.Groups:
 
 def main(c: Config) -> None:
     """Run both layouts for every ratio and group size, taking turns."""
+    measure.enough(c.steps)
     model = c.model.build(c.completions // max(c.group_sizes))
     params = model.init(jax.random.key(0))
     gradient = jax.jit(jax.grad(lambda params, groups: -jnp.sum(model.token_stats(params, groups).logps)))
