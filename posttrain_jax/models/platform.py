@@ -50,11 +50,11 @@ def jit(
     """
 
     def compiled(function: Callable) -> Any:
-        usual = jax.jit(function, out_shardings=out_shardings, donate_argnums=donate_argnums)
+        options = {"out_shardings": out_shardings, "donate_argnums": donate_argnums}
+        usual = jax.jit(function, **options)
         if _kind(mesh) != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
             return usual
-        options = {"out_shardings": out_shardings, "donate_argnums": donate_argnums, "compiler_options": {LEVEL: level}}
-        return Quick(jax.jit(function, **options), within=usual)
+        return Quick(jax.jit(function, **options, compiler_options={LEVEL: level}), within=usual)
 
     return compiled
 
