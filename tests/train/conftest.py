@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from posttrain_jax import types
 from posttrain_jax.models import config, language_model, sharding
+from posttrain_jax.train import capacity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,3 +182,16 @@ def compiled():
 def quick():
     with quick_compiles.little_optimized():
         yield
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """The names of a loop's large stages, in the order in which they ran."""
+    ran, checked = [], capacity.checked
+
+    def counted(name, stage):
+        call = checked(name, stage)
+        return lambda *args: ran.append(name) or call(*args)
+
+    monkeypatch.setattr(capacity, "checked", counted)
+    return ran

@@ -65,6 +65,12 @@ def test_sft_lowers_the_loss_and_resumes_bit_for_bit(tmp_path, model, start):
         np.testing.assert_array_equal(x, y)
 
 
+def test_before_the_first_update_reference_and_policy_are_scored_once(tmp_path, model, start, stages):
+    """What the credit was given of the reference is what the check compares the policy with."""
+    offline.run_offline(preferred(model), run.Plan(tmp_path, steps=2), start)
+    assert stages == ["the reference's pass"] * 2 + ["the update"] + ["the reference's pass", "the update"]
+
+
 def test_the_record_of_a_finished_run_stays_as_it_is(tmp_path, model, start):
     plan = run.Plan(tmp_path, steps=2)
     offline.run_offline(demonstrated(model), plan, start)

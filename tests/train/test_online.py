@@ -62,6 +62,12 @@ def numbers(folder):
     return [{k: v for k, v in line.items() if not k.startswith(("seconds", "tokens_per"))} for line in lines]
 
 
+def test_before_the_first_update_reference_and_policy_are_scored_once(tmp_path, model, start, stages):
+    online.run_online(parts(model), run.Plan(tmp_path, steps=2), start)
+    step = ["sampling", "the scoring pass", "the update"]
+    assert stages == ["sampling", "the scoring pass", *step[1:], *step]
+
+
 def test_a_run_learns_and_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, start, compiled):
     plan = run.Plan(tmp_path / "whole", steps=6, save_every=3, eval_every=2, sample_every=3)
     seen = []
