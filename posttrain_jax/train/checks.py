@@ -28,9 +28,10 @@ FAR_SHARE = 0.15
 GIB = 2**30
 
 
-def writable(folder: pathlib.Path) -> None:
-    """A run's folder can be made and written to."""
+def writable(folder: pathlib.Path) -> bool:
+    """A run's folder can be made and written to; whether it had to be made."""
     try:
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
@@ -38,6 +39,7 @@ def writable(folder: pathlib.Path) -> None:
         raise ValueError(
             f"the folder {folder} cannot be written to ({error.strerror}): give another one, or mend its permissions."
         ) from error
+    return made
 
 
 def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct], count: int) -> None:

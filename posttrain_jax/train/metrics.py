@@ -10,6 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+FILES = ("metrics.jsonl", "samples.jsonl")
+"""Of a run's folder."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
@@ -70,21 +73,21 @@ class JsonLines:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._files = {}
-        for name in ("metrics", "samples"):
-            path = folder / f"{name}.jsonl"
+        for name in FILES:
+            path = folder / name
             # a run that starts afresh logs its step 0, the evaluation before the first update, again
             keep_until(path, resumed_step or -1)
             self._files[name] = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """One line `{"step": ..., name: number, ...}`; what is not finite becomes null."""
-        self._write("metrics", {"step": step} | {name: plain(x) for name, x in values.items()})
+        self._write("metrics.jsonl", {"step": step} | {name: plain(x) for name, x in values.items()})
 
     def samples(self, step: int, shown: Sequence[Shown]) -> None:
         """One line for each sample."""
         for sample in shown:
             fields = {"prompt": sample.prompt, "completion": sample.completion, "reward": plain(sample.reward)}
-            self._write("samples", {"step": step} | fields)
+            self._write("samples.jsonl", {"step": step} | fields)
 
     def close(self) -> None:
         """Close the files."""

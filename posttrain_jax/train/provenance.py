@@ -1,5 +1,6 @@
 """What a run was made of: kept with its numbers and its checkpoints, and compared when it goes on."""
 
+import contextlib
 import importlib.metadata
 import json
 import pathlib
@@ -16,12 +17,14 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from posttrain_jax.models import tokenizer
-from posttrain_jax.train import leaf, process, reference
+from posttrain_jax.train import leaf, metrics, process, reference
 
 MAY_CHANGE = ("compute", "earlier", "mesh", "optimizer", "rewards", "version")
 """What a run may go on with another of."""
 TOLD = {"mesh": "another mesh", "optimizer": "another optimizer", "rewards": "other rewards"}
 """What of these is announced."""
+UNKNOWN = {"mesh": "a mesh", "optimizer": "an optimizer", "rewards": "rewards"}
+"""What is said where an earlier version did not record it."""
 LONGEST = 2000
 """Characters of one text; of longer ones the rest counts by its checksum."""
 
@@ -120,9 +123,10 @@ def follow(folder: pathlib.Path, step: int, saved: Mapping[str, str], about: Map
     for name, others in TOLD.items():
         before, now = saved.get(name), about.get(name)
         if now is not None and before != now:
-            earlier += f"{name} until step {step}: {before}. "
+            earlier += f"{name} until step {step}: {before or 'not recorded'}. "
+            what = others if before else f"{UNKNOWN[name]} not recorded"
             process.tell(
-                f"{folder} was trained until step {step} with {others} and goes on with {differences(before, now)}: if"
+                f"{folder} was trained until step {step} with {what} and goes on with {differences(before, now)}: if"
                 " that is not meant, stop it and give the same settings again."
             )
     return dict(about) | ({"earlier": earlier} if earlier else {})
@@ -158,3 +162,24 @@ def write(folder: pathlib.Path, about: Mapping[str, str]) -> None:
         commit = git.stdout.strip() or None
     facts = {"command": sys.argv, "commit": commit, "jax": jax.__version__}
     (folder / "run.json").write_text(json.dumps(dict(about) | facts, indent=2) + "\n", encoding="utf-8")
+
+
+def withdraw(folder: pathlib.Path, *, made: bool) -> None:
+    """Leave nothing of a run that ended before it reported or saved anything, as one does that is refused.
+
+    Args:
+        folder: of the run, which has ended.
+        made: whether the run made it.
+    """
+    if jax.process_index() > 0:
+        return
+    checkpoints, reports = folder / "checkpoints", [folder / name for name in metrics.FILES]
+    with contextlib.suppress(OSError):  # it is not empty
+        checkpoints.rmdir()
+    if checkpoints.exists() or any(path.exists() and path.stat().st_size for path in reports):
+        return
+    for path in (folder / "run.json", *reports):
+        path.unlink(missing_ok=True)
+    if made:
+        with contextlib.suppress(OSError):  # something else lies in it
+            folder.rmdir()

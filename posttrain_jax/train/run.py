@@ -71,17 +71,16 @@ class Run:
             about: what is run, in words; stored with the run.
             loggers: beside the JSON lines.
         """
+        folder = pathlib.Path(plan.folder)
         with process.as_one():
-            checks.writable(pathlib.Path(plan.folder))
-        self.plan = plan
-        self.about = provenance.complete(about)
-        self._checkpoints = checkpoint.Checkpoints(pathlib.Path(plan.folder) / "checkpoints", keep=plan.keep)
+            self._made = checks.writable(folder)
+        self.plan, self.about = plan, provenance.complete(about)
+        self._checkpoints = checkpoint.Checkpoints(folder / "checkpoints", keep=plan.keep)
         self.start = 0
         """Steps that are already done, once the run has begun."""
         self.frozen: PyTree = {}  # the base under adapters, once the run has begun
         self._interruption = interruption.Interruption()
-        self._loggers = loggers
-        self._logger = metrics.Several([])
+        self._loggers, self._logger = loggers, metrics.Several([])
         self._last: tuple[int, types.TrainState, Any, reference.Reference] | None = None
 
     def __enter__(self) -> "Run":
@@ -90,13 +89,14 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish writing; after an error, save what was trained before it."""
+        """Finish writing; after an error, save what was trained before it, and leave nothing if that is nothing."""
         try:
             if kind is not None and issubclass(kind, Exception):
                 self._rescue()
             self._checkpoints.close()
         finally:
             self._logger.close()
+            provenance.withdraw(pathlib.Path(self.plan.folder), made=self._made)
             self._interruption.__exit__()
 
     def begin(

@@ -614,6 +614,7 @@ def test_what_can_be_known_is_refused_in_a_sentence_before_anything_is_compiled(
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         produce(World(tmp_path, monkeypatch))
     assert not compiled
+    assert not [*tmp_path.rglob("checkpoints"), *tmp_path.rglob("run.json")]
 
 
 @pytest.mark.parametrize("case", FIRST)

@@ -146,6 +146,7 @@ def test_equal_rewards_are_refused_unless_wanted(tmp_path, model, start, capsys)
     plan = run.Plan(tmp_path, steps=2)
     with pytest.raises(ValueError, match="all 16 rewards of the first batch are 0, from which nothing"):
         online.run_online(flat, plan, start)
+    assert not list(tmp_path.iterdir())
     capsys.readouterr()
     online.run_online(dataclasses.replace(flat, refuse_equal_rewards=False), plan, start)
     assert capsys.readouterr().err.count("reward 'a' gave all completions of a prompt the same score") == 1

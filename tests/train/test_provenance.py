@@ -43,6 +43,39 @@ def test_another_mesh_is_told_and_remembered(tmp_path, capsys):
     assert about["earlier"] == "mesh until step 7: Mesh(data=2, fsdp=1, tensor=1, device=cpu). "
 
 
+def test_a_mesh_that_was_not_recorded_is_not_called_another(tmp_path, capsys):
+    mesh = provenance.of_mesh(sharding.make_mesh(data=2))
+    about = provenance.follow(tmp_path, 7, ABOUT, ABOUT | {"mesh": mesh})
+    assert f"until step 7 with a mesh not recorded and goes on with {mesh}: if" in capsys.readouterr().err
+    assert about["earlier"] == "mesh until step 7: not recorded. "
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_of_a_run_that_came_to_nothing_nothing_is_left(tmp_path, made):
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("run.json", "samples.jsonl", "metrics.jsonl"):
+        (folder / name).write_text("{}" if name == "run.json" else "")
+    provenance.withdraw(folder, made=made)
+    assert [path.name for path in tmp_path.rglob("*")] == ([] if made else ["run"])
+
+
+@pytest.mark.parametrize("there", ["checkpoints/3/arrays", "metrics.jsonl", "samples.jsonl"])
+def test_what_a_run_saved_or_reported_stays(tmp_path, there):
+    for path in (tmp_path / there, tmp_path / "run.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    provenance.withdraw(tmp_path, made=True)
+    assert (tmp_path / there).read_text() == (tmp_path / "run.json").read_text() == "{}"
+
+
+def test_what_lies_beside_a_refused_run_stays(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "checkpoints").mkdir()
+    provenance.withdraw(tmp_path, made=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_what_is_left_out_is_refused_and_what_a_run_remembers_is_not(tmp_path):
     with pytest.raises(ValueError, match=r"a run with judge Judge\(\), and this one has None"):
         provenance.refuse(tmp_path, ABOUT, ABOUT | {"judge": "Judge()"})
