@@ -197,13 +197,13 @@ class _Stages:
         self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, fixed: PyTree
     ) -> credit.Credited:
         """What the loss reads and what is remembered; the passes that it needs under fixed parameters included."""
-        credited, rollout = self._credited(state, ref, found, fixed), found.rollout
+        credited, rollout = self._consult(state, ref, found, fixed), found.rollout
         if self._parts.updates_per_rollout > 1 and isinstance(credited.batch, types.PolicyBatch):
             old = self._score(lora.join(state.params, self._frozen), rollout.groups, rollout.kept_ids)
             credited = credited._replace(batch=dataclasses.replace(credited.batch, old_logps=old.logps))
         return jax.block_until_ready(credited)
 
-    def _credited(self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, fixed: PyTree):
+    def _consult(self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, fixed: PyTree):
         whole, rewards = dataclasses.replace(state, params=lora.join(state.params, self._frozen)), found.rewards
         return self._credit(whole, ref.params, found.rollout, rewards.total, rewards.columns, fixed)
 
@@ -217,7 +217,7 @@ class _Stages:
         rollout, values = found.rollout, dict[str, float]()
         for number in range(self._parts.updates_per_rollout):
             if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
-                anew = self._credited(state, ref, found, fixed).batch
+                anew = self._consult(state, ref, found, fixed).batch
                 same = isinstance(anew, types.PolicyBatch)
                 batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew
             state, numbers = self._update(state, rollout.groups, batch, rollout.kept_ids, self._frozen, fixed)
