@@ -81,7 +81,11 @@ class Bigram(language_model.LanguageModel):
         hidden, last = self.read(params, groups)
         first = jnp.broadcast_to(last[:, None, None], (*hidden.shape[:2], 1, hidden.shape[-1]))
         hidden = jnp.concatenate([first, hidden[:, :, :-1]], axis=2)
-        log_probs = jax.nn.log_softmax((hidden @ params["head"]) / temperature)
+        logits = (hidden @ params["head"]) / temperature
+        if kept_ids is not None:
+            kept = (kept_ids[..., None] == jnp.arange(logits.shape[-1])[None, None, None, None]).any(-2)
+            logits = jnp.where(kept, logits, -1e30)
+        log_probs = jax.nn.log_softmax(logits)
         chosen = jax.nn.one_hot(groups.completions, self.config.vocab_size)
         mask = groups.completion_mask
         return types.TokenStats(

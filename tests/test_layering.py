@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+import re
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "posttrain_jax"
@@ -192,6 +193,15 @@ def test_no_shortcuts(path):
             assert node.type is not None, f"{where}: a bare except."
 
 
+@each(INSIDE)
+def test_host_arrays_enter_by_the_rows_that_each_process_holds(path):
+    """To devices of several processes `device_put` first gathers the whole array on each, to compare them."""
+    # `move` asks before whether one process holds all, and dialogues run in one
+    if path.relative_to(PACKAGE).as_posix() not in ("train/move.py", "rollout/turn.py"):
+        called = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.Attribute)]
+        assert "device_put" not in {node.attr for node in called}, "use rows.to_devices, or make_array_from_callback."
+
+
 @each(TREES)
 def test_inheritance_is_for_protocols_and_modules(path):
     # "Mask" is splash attention's and "TrainerCallback" the trainer's of a peer: they take nothing else.
@@ -219,6 +229,13 @@ def last_name(base):
 @each(sorted(PACKAGE.glob("*/**/__init__.py")))
 def test_packages_have_empty_init_files(path):
     assert path.read_text() == ""
+
+
+def test_every_test_is_in_a_file_that_is_collected():
+    """pytest passes over files of other names, and the tests in them, without a word."""
+    others = [path for path in (ROOT / "tests").rglob("*.py") if not path.name.startswith("test_")]
+    assert len(others) > 20
+    assert not [path.name for path in others if re.search(r"^(async )?def test_", path.read_text(), re.MULTILINE)]
 
 
 def test_test_files_have_names_of_their_own():

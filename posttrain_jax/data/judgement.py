@@ -16,7 +16,7 @@ class Pair(NamedTuple):
 
 
 def pair(prompt: str, chosen: str, rejected: str, index: int, *, seed: int) -> Pair:
-    """The two answers in an order that hangs on row and seed alone: a judge cannot learn where the better one stands.
+    """The two answers in an order that depends on row and seed alone: a judge cannot learn where the better one stands.
 
     Source: UnifiedReward-Think (Wang et al. 2025, arXiv:2505.03318).
     """

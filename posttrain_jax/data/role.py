@@ -63,7 +63,7 @@ def majority(samples: Sequence[Trace]) -> Trace | None:
 
 
 def joined(prompt: str, traces: Sequence[Trace], index: int, *, seed: int) -> source.Row:
-    """A demonstration of all traces, in an order that hangs on the row's number and the seed alone.
+    """A demonstration of all traces, in an order that depends on the row's number and the seed alone.
 
     `prompt` and `completion`; `roles` and `answers` in the order in which they speak.
     """

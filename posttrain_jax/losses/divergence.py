@@ -152,7 +152,7 @@ def check_penalty(penalty: Penalty) -> None:
     """Refuse estimators that hold nothing when they are minimised, k1 first of all.
 
     Raises:
-        ValueError: the gradient by the log-probability does not hang on the reference: it is 0, or in expectation is.
+        ValueError: the gradient by the log-probability does not depend on the reference: it is 0, or in expectation is.
     """
     if penalty in (k2_loss, k3_loss, absolute_loss):
         return

@@ -46,7 +46,7 @@ def share_of(counted: Bool[Array, "*shape"], share: float) -> Int[Array, ""]:
 def luck(groups: types.Groups, key: Key[Array, ""]) -> Float[Array, "P G T"]:
     """A uniform number in [0, 1) for every token, as good as independent of one another.
 
-    It hangs on the key, the prompt's id, the whole completion and the place in it, and not on the batch: however rows
+    It depends on the key, the prompt's id, the whole completion and the place in it, and not on the batch: however rows
     are ordered, split or padded, a token keeps its luck. Equal completions of one prompt share it.
     """
     places = jnp.arange(groups.completions.shape[-1], dtype=jnp.uint32)[None, None, :]
@@ -59,7 +59,7 @@ def luck(groups: types.Groups, key: Key[Array, ""]) -> Float[Array, "P G T"]:
 
 
 def _mixed(x: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
-    """A hash in which every bit hangs on every bit: the finaliser of MurmurHash3, shifted off 0."""
+    """A hash in which every bit depends on every bit: the finaliser of MurmurHash3, shifted off 0."""
     x = x + np.uint32(0x9E3779B9)
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)

@@ -67,7 +67,7 @@ def pick(
 ) -> tuple[Int[Array, "P n"], Bool[Array, "P n"]]:
     """Places of `count` counted tokens of each row, drawn alike, and which of them are counted: rows may have fewer.
 
-    What a row draws hangs on the key and its group id, not on the rows and the padding beside it.
+    What a row draws depends on the key and its group id, not on the rows and the padding beside it.
     """
     fold = jax.vmap(jax.random.fold_in, (None, 0))
     keys = jax.vmap(fold, (0, None))(fold(key, group_ids.astype(jnp.uint32)), jnp.arange(mask.shape[1]))

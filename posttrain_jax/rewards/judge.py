@@ -129,8 +129,8 @@ def out_of_ten(text: str, count: int) -> list[float] | None:
 class Listwise:
     """The scores that the judge gives all answers of a prompt, shown side by side in one question.
 
-    They stand in an order that hangs on the answers alone, so that a place is worth nothing. Answers that are not found
-    are not shown, and have 0. One question a group; a reply that cannot be read costs the whole group.
+    They stand in an order that depends on the answers alone, so that a place is worth nothing. Answers that are not
+    found are not shown, and have 0. One question a group; a reply that cannot be read costs the whole group.
 
     Source: listwise judging of ReAgent-V and URPO (Lu et al. 2025, arXiv:2507.17515); the form is ours.
     """

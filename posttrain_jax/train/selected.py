@@ -123,7 +123,7 @@ class _Ask:
         # sampling compiled for one number of rows
         if len(places) != self.rows:
             raise ValueError(f"a selection asks {len(places)} prompts at once: ask {self.rows}, as a batch has.")
-        # completions hang on key and prompt alone: a prompt asked again in a step must not answer the same
+        # completions depend on key and prompt alone: a prompt asked again in a step must not answer the same
         again = jax.random.fold_in(jax.random.split(self.key)[1], self.round)
         key = self.key if self.round == 0 else again
         answer = self.collector.sample(self.data.at(places), self.params, key, self.clock)

@@ -36,7 +36,7 @@ def write(
         data: prompts.
         pad: makes batches of them.
         sampling: of the teacher.
-        key: of what is drawn; each completion hangs on it, on its prompt and on its number alone.
+        key: of what is drawn; each completion depends on it, on its prompt and on its number alone.
         count: of each prompt.
         batch_size: prompts that are answered at a time.
 

@@ -73,3 +73,24 @@ def test_the_machine_tells_what_is_free(tmp_path):
     assert capacity.machine(2, tmp_path / "meminfo") == capacity.Room(free=1024 * 512, whole=1024 * 1024)
     assert capacity.machine(2, tmp_path / "none") is None
     assert capacity.room() is None or capacity.room().free > 0
+
+
+class Device:
+    """Of an accelerator, which says what it has, or (as on some pods) nothing."""
+
+    platform = "tpu"
+
+    def __init__(self, stats):
+        self.stats = stats
+
+    def memory_stats(self):
+        return self.stats
+
+
+def test_the_fullest_device_decides_and_one_that_says_nothing_refuses_nothing(monkeypatch):
+    full, empty = Device({"bytes_limit": 16, "bytes_in_use": 12}), Device({"bytes_limit": 16})
+    monkeypatch.setattr(jax, "local_devices", lambda: [empty, full])
+    assert capacity.room() == capacity.Room(free=4, whole=16)
+    for silent in (Device(None), Device({})):
+        monkeypatch.setattr(jax, "local_devices", lambda silent=silent: [full, silent])
+        assert capacity.room() is None

@@ -34,7 +34,7 @@ def reward(one):
 
 @pytest.fixture(scope="module")
 def small(tiny):
-    """Stand-ins of policy and critic, the critic begun from the policy: a token says all that a value hangs on."""
+    """Stand-ins of policy and critic, the critic begun from the policy: a token says all that a value depends on."""
     actor = tiny.bigram(data=2, vocab_size=WORDS.vocab_size + WORDS.vocab_size % 2)
     actor = dataclasses.replace(actor, config=dataclasses.replace(actor.config, hidden_size=8))
     model = actor_critic.Apart(actor, scalar_model.ScalarModel(actor))

@@ -3,6 +3,7 @@ import json
 import math
 import re
 
+import bigram
 import jax
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from posttrain_jax.data import encode, fields, iterate, prompts
 from posttrain_jax.models import vocabulary
 from posttrain_jax.recipes.policy import grpo, rloo
+from posttrain_jax.recipes.preference import beta_dpo, online_preference
 from posttrain_jax.rewards import combine, pool
 from posttrain_jax.rollout import sample
 from posttrain_jax.train import checks, metrics, online, optimizer, run
@@ -66,6 +68,43 @@ def test_before_the_first_update_reference_and_policy_are_scored_once(tmp_path, 
     online.run_online(parts(model), run.Plan(tmp_path, steps=2), start)
     step = ["sampling", "the scoring pass", "the update"]
     assert stages == ["sampling", "the scoring pass", *step[1:], *step]
+
+
+ASKED = []
+"""Temperature and size of the kept ids of every pass that `Watched` has made."""
+
+
+class Watched(bigram.Bigram):
+    """Says what is asked of it."""
+
+    def token_stats(self, params, groups, *, temperature=1.0, kept_ids=None, comparisons=None, fixed=None):
+        ASKED.append((temperature, None if kept_ids is None else kept_ids.shape[-1]))
+        asked = {"temperature": temperature, "kept_ids": kept_ids, "comparisons": comparisons, "fixed": fixed}
+        return super().token_stats(params, groups, **asked)
+
+
+@pytest.mark.parametrize(
+    "recipe", [grpo.GRPO(), online_preference.OnlinePreference(beta_dpo.BetaDPO())], ids=["group", "pairs"]
+)
+def test_every_pass_scores_what_was_sampled_from(tmp_path, model, start, recipe):
+    """Reference, old policy, what the recipe asks and the update: at one temperature, over the ids that were kept."""
+    ASKED.clear()
+    watched = Watched(model.config, model.compute, model.mesh)
+    cut = sample.Sampling(6, WORDS.stop_ids, temperature=0.7, top_k=3, top_p=0.9, pad_id=WORDS.pad_id)
+    made = parts(
+        watched, recipe=recipe, reward=lambda one: float(len(one.completion)), sampling=cut, updates_per_rollout=2
+    )
+    online.run_online(made, run.Plan(tmp_path, steps=1), start)
+    assert len(ASKED) >= 2
+    assert set(ASKED) == {(0.7, 3)}
+
+
+def test_what_is_sampled_from_moves_with_the_policy(tmp_path, model, start):
+    """The reward of RLOO holds log sampler / ref, which stays 0 where an update does not reach the sampler."""
+    online.run_online(parts(model, recipe=rloo.RLOO(kl_coef=0.01)), run.Plan(tmp_path, steps=3), start)
+    first, *_, last = [line["kl"] for line in numbers(tmp_path)]
+    assert abs(first) < 1e-6
+    assert abs(last) > 1e-4
 
 
 def test_a_run_learns_and_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, start, compiled):

@@ -78,7 +78,7 @@ def test_a_column_of_the_data_reaches_the_recipe(tmp_path, parts, tiny):
         prompts.attach(encoded, "answer", answers), prompts.Pad([4], WORDS.pad_id), batch_size=2, seed=0
     )
     np.testing.assert_array_equal(iterate.ahead(batches).columns["answer"][:, 0] >= 0, [True, True])
-    model = tiny.model()  # a decoder: the stand-in's answer would not hang on the thought before it
+    model = tiny.model()  # a decoder: the stand-in's answer would not depend on the thought before it
     parts = dataclasses.replace(
         parts,
         model=dataclasses.replace(model, config=dataclasses.replace(model.config, num_layers=1)),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, types
+from posttrain_jax.recipes import asked
 from posttrain_jax.recipes.distillation import align_distil, gkd, live_top_k, sink_kd, top_k
 
 Distilling = gkd.GKD | align_distil.AlignDistil | live_top_k.LiveTopK | sink_kd.SinKD | top_k.TopK
@@ -52,7 +53,7 @@ class OnPolicy:
         scored = groups.completion_mask & ~jnp.isnan(rewards)[:, :, None]
         given = dataclasses.replace(groups, completion_mask=scored)
         if isinstance(self.recipe, types.InformedOffline):
-            inner, memory = self.recipe.credit(given, {}, lookup, memory)
+            inner, memory = self.recipe.credit(given, {}, asked.under(lookup, given, rollout.kept_ids), memory)
         else:
             inner = self.recipe.credit(given)
         return dataclasses.replace(inner, completion_mask=groups.completion_mask), memory

@@ -7,7 +7,7 @@
 Means are over the prompts of a category of harm. Similarity, gap and category are rewards of weight 0 that the caller
 computes (a text encoder; a reward model for each category, learned from demonstrations); a prompt's is the mean of its
 answers. Where all prompts are alike it is the recipe itself, and advantages of a group still sum to 0. A scale that
-hangs on the answers bends the expected gradient.
+depends on the answers bends the expected gradient.
 
 Differs from the paper: categories are summed up over the batch and not over all demonstrations, alpha is held within
 `largest`, and the sign of the gap and its width (tau) are ours: neither is told. Reconstructed from three descriptions.

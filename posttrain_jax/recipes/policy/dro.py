@@ -7,7 +7,7 @@
 No verifier is needed: a thought is good where it makes the given answer y likely, on the tokens of y that thoughts make
 a difference to. Completions are cut where their thought ends, and y is put behind; one pass more for each. y is the
 column `answer` of the data (`prompts.attach`, `column.prompt`). r_len = 1 - slope | |y| - |own answer| | / |y|.
-Rewards hang on group and model and have no gradient: the expected gradient is that of no fixed reward.
+Rewards depend on group and model and have no gradient: the expected gradient is that of no fixed reward.
 
 The paper subtracts what y has behind a masked thought: the same for all of a group, it cancels in advantages and is
 left out (`reflection.certainty` takes it). It leaves w open; this one is ours, and so is the default of `slope`.

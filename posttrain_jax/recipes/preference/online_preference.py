@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 
 from posttrain_jax import comparison, masked, types
 from posttrain_jax.losses import contest, pairing
+from posttrain_jax.recipes import asked
 from posttrain_jax.recipes.preference import compared, dpo
 
 
@@ -61,7 +62,8 @@ class OnlinePreference:
             read = {name: compared.pick(x, members) for name, x in known.items()}
             read |= {"desirable": read["winners"][:, 0]}
             read |= {"differing": pairing.differing(given.completions, given.completion_lengths)}
-            inner, memory = self.recipe.credit(given, read, lookup, memory)
+            kept_ids = None if rollout.kept_ids is None else compared.pick(rollout.kept_ids, members)
+            inner, memory = self.recipe.credit(given, read, asked.under(lookup, given, kept_ids), memory)
         else:
             ref_logps = lookup.ref(groups, rollout.kept_ids).logps if self.needs_ref else None
             inner = self.recipe.credit(given, None if ref_logps is None else compared.pick(ref_logps, members))
