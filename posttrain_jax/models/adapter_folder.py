@@ -16,7 +16,7 @@ import safetensors.numpy
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax.models import huggingface, language_model, lora, safetensors_folder
+from posttrain_jax.models import huggingface, language_model, lora, safetensors_folder, settings_file
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 LETTERS = {"a": "lora_A", "b": "lora_B"}
@@ -77,13 +77,16 @@ def load(
 
     Raises:
         FileNotFoundError: the folder lacks a file.
-        ValueError: it holds another method than LoRA on projections, or tensors that do not fit the model.
+        ValueError: a file is not whole, or it holds another method than LoRA on projections, or tensors that do not
+            fit the model.
     """
     folder = Path(folder)
     for name in (CONFIG, TENSORS):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder / name} does not exist; give a folder that PEFT's save_pretrained wrote.")
-    entries, tensors = json.loads((folder / CONFIG).read_text()), safetensors.numpy.load_file(folder / TENSORS)
+    entries = settings_file.read(folder / CONFIG)
+    with safetensors_folder.whole(folder / TENSORS):
+        tensors = safetensors.numpy.load_file(folder / TENSORS)
     there = [name for name in lora.PROJECTIONS if tensor_names(name, "a", 1)[0] in tensors]
     model = dataclasses.replace(model, lora=_parse(folder, entries, tuple(there)))
     wanted = model.abstract_params()[lora.ADAPTERS]

@@ -5,14 +5,21 @@ state as `ScalarModel` does. A gate has no place in either.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
-from posttrain_jax.models import config, huggingface, huggingface_config, language_model, platform, scalar_model
+from posttrain_jax.models import (
+    config,
+    huggingface,
+    huggingface_config,
+    language_model,
+    platform,
+    scalar_model,
+    settings_file,
+)
 from posttrain_jax.models import tokenizer as tokenizers
 
 SEQUENCE, TOKEN = "ForSequenceClassification", "ForTokenClassification"
@@ -65,7 +72,7 @@ def load(name_or_folder: str | Path, compute: config.Compute, mesh: Mesh) -> Cla
         ValueError: it is no classifier, its architecture is not supported, or its tensors do not fit.
     """
     folder = huggingface.resolve(name_or_folder)
-    told = json.loads((folder / "config.json").read_text())
+    told = settings_file.read(folder / "config.json")
     kind = (told.get("architectures") or [""])[0]
     if not kind.endswith((SEQUENCE, TOKEN)):
         raise ValueError(

@@ -26,6 +26,7 @@ from posttrain_jax.models import (
     lora,
     safetensors_folder,
     scalar_model,
+    settings_file,
     tokenizer,
 )
 
@@ -93,10 +94,7 @@ def resolve(name_or_folder: str | Path) -> Path:
 
 def load_config(folder: str | Path) -> config.ModelConfig:
     """The architecture of a checkpoint; see `huggingface_config.parse` for what is refused."""
-    path = Path(folder) / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give the folder of a Hugging Face model.")
-    return huggingface_config.parse(json.loads(path.read_text()))
+    return huggingface_config.parse(settings_file.read(Path(folder) / "config.json"))
 
 
 def load_params(folder: str | Path, model: language_model.LanguageModel | scalar_model.ScalarModel) -> PyTree[Array]:

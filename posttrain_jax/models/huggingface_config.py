@@ -7,7 +7,7 @@ logits without an error. Absent keys have the values that `transformers` gives t
 from collections.abc import Mapping
 from typing import Any
 
-from posttrain_jax.models import config
+from posttrain_jax.models import config, rotary_entries, settings_file
 
 Json = Mapping[str, Any]
 
@@ -39,6 +39,13 @@ COMMON: dict[str, Any] = {
     "rope_scaling": None,
     "rope_parameters": None,
     "quantization_config": None,
+}
+TYPES: settings_file.Types = {
+    "integer": ((int,), (*REQUIRED, "num_key_value_heads", "head_dim", "sliding_window", "max_window_layers")),
+    "number": ((int, float), ("rms_norm_eps", "attention_dropout", "rope_theta")),
+    "boolean": ((bool,), ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")),
+    "object": ((dict,), ("rope_scaling", "rope_parameters", "quantization_config")),
+    "list": ((list,), ("layer_types",)),
 }
 HARMLESS = {
     "model_type",
@@ -74,8 +81,9 @@ def parse(entries: Json) -> config.ModelConfig:
     if missing:
         raise ValueError(f"config.json does not say {', '.join(missing)}; add what the model was trained with.")
     values = {**COMMON, **DEFAULTS[family], **entries}
+    settings_file.check("config.json", values, TYPES)
     _refuse_unread(family, values)
-    theta, scaling = _rope(values)
+    theta, scaling = rotary_entries.parse(values)
     heads = values["num_attention_heads"]
     attention_bias = family == "qwen2" or values.get("attention_bias", False)
     return config.ModelConfig(
@@ -115,45 +123,6 @@ def _refuse_unread(family: str, values: Json) -> None:
             f"config.json of this {family} model holds {', '.join(unread)}, which would not be computed; "
             "remove the key only if transformers ignores it too."
         )
-
-
-def _rope(values: Json) -> tuple[float, config.Llama3Scaling | config.LinearScaling | None]:
-    """Base and scaling, from `rope_scaling` beside `rope_theta` (transformers 4) or `rope_parameters` (5)."""
-    old, new = values["rope_scaling"] or {}, values["rope_parameters"] or {}
-    if old and new and old != new:
-        raise ValueError("config.json holds both rope_scaling and rope_parameters, and they differ; remove one.")
-    rope = dict(new or old)
-    legacy_kind = rope.pop("type", "default")
-    kind = rope.pop("rope_type", legacy_kind)
-    theta = rope.pop("rope_theta", None) or values["rope_theta"] or 10000.0
-    scaling = _scaling(kind, rope, values["max_position_embeddings"])
-    unread = [f"{key} = {value!r}" for key, value in rope.items() if value not in (None, 1.0)]
-    if unread:
-        raise ValueError(f"Rotary scaling {kind!r} with {', '.join(unread)} is not supported; use another checkpoint.")
-    return float(theta), scaling
-
-
-def _scaling(kind: str, rope: dict[str, Any], longest: int) -> config.Llama3Scaling | config.LinearScaling | None:
-    """The scaling of this kind; what it reads is taken out of `rope`."""
-    keys = {"default": (), "linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor")}
-    if kind not in keys:
-        raise ValueError(f"Rotary scaling {kind!r} is not supported; use a model with {', '.join(keys)} scaling.")
-    absent = [key for key in keys[kind] if key not in rope]
-    if absent:
-        raise ValueError(f"Rotary scaling {kind!r} lacks {', '.join(absent)}; add what the model was trained with.")
-    factors = [float(rope.pop(key)) for key in keys[kind]]
-    match kind:
-        case "linear":
-            return config.LinearScaling(factor=factors[0])
-        case "llama3":
-            return config.Llama3Scaling(
-                factor=factors[0],
-                low_freq_factor=factors[1],
-                high_freq_factor=factors[2],
-                original_max_position=rope.pop("original_max_position_embeddings", longest),
-            )
-        case _:
-            return None
 
 
 def _sliding_window(family: str, values: Json) -> int | None:
@@ -203,7 +172,7 @@ def render(model: config.ModelConfig) -> dict[str, Any]:
         "tie_word_embeddings": model.tie_embeddings,
         "attention_dropout": 0.0,
         "rope_theta": model.rope_theta,
-        "rope_scaling": _rope_scaling(model),
+        "rope_scaling": rotary_entries.render(model.rope_scaling),
     }
     if family in ("llama", "qwen3"):
         entries["attention_bias"] = model.attention_bias
@@ -232,19 +201,3 @@ def _family(model: config.ModelConfig) -> str:
         f"No Hugging Face family ({', '.join(DEFAULTS)}) has this combination of biases, q/k norms, head width and "
         f"sliding window: {model}; choose one that a family has before training what is to be exported."
     )
-
-
-def _rope_scaling(model: config.ModelConfig) -> dict[str, Any] | None:
-    match model.rope_scaling:
-        case None:
-            return None
-        case config.LinearScaling(factor):
-            return {"rope_type": "linear", "factor": factor}
-        case config.Llama3Scaling() as scaling:
-            return {
-                "rope_type": "llama3",
-                "factor": scaling.factor,
-                "low_freq_factor": scaling.low_freq_factor,
-                "high_freq_factor": scaling.high_freq_factor,
-                "original_max_position_embeddings": scaling.original_max_position,
-            }

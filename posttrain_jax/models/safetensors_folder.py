@@ -14,6 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from posttrain_jax.models import settings_file
+
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -36,15 +38,30 @@ def opened(folder: Path) -> Iterator[Mapping[str, Tensor]]:
 
     Raises:
         FileNotFoundError: there are no safetensors files, or one that the index lists is missing.
+        ValueError: one of them is not whole.
     """
     with contextlib.ExitStack() as stack:
         tensors = {}
         for path in _files(folder):
-            file = stack.enter_context(safetensors.safe_open(path, "numpy"))
+            with whole(path):
+                file = stack.enter_context(safetensors.safe_open(path, "numpy"))
             for name in file.keys():  # noqa: SIM118  (the handle is no mapping)
                 part = file.get_slice(name)
                 tensors[name] = Tensor(tuple(part.get_shape()), part.get_dtype(), part)
         yield tensors
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Inside, `path` is opened: a download that broke off has a header that promises more than there is.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    try:
+        yield
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from error
 
 
 def _files(folder: Path) -> list[Path]:
@@ -54,7 +71,10 @@ def _files(folder: Path) -> list[Path]:
         raise FileNotFoundError(
             f"{folder} holds neither {SINGLE} nor {INDEX}; convert other formats with transformers' save_pretrained."
         )
-    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+    index = settings_file.read(folder / INDEX)
+    if not isinstance(index.get("weight_map"), dict):
+        raise ValueError(f"{folder / INDEX} has no weight_map, which says where each tensor is: fetch it again.")
+    names = sorted(set(index["weight_map"].values()))
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which its index lists; download it again.")

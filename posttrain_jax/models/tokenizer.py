@@ -16,6 +16,8 @@ import tokenizers  # noqa: E402
 import transformers  # noqa: E402
 from tokenizers import models  # noqa: E402
 
+from posttrain_jax.models import settings_file  # noqa: E402
+
 Message = Mapping[str, str]
 """One turn of a dialogue: `role` (system, user, assistant) and `content`."""
 
@@ -73,8 +75,14 @@ class Tokenizer:
                 spelled out. Right for text that a template wrote, wrong for data.
 
         Raises:
-            ValueError: the tokenizer knows single characters only, and the text has others.
+            ValueError: the tokenizer knows single characters only, and the text has others; or half of one.
         """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"the text holds half of a character, {text[error.start]!r} at {error.start}: mend or remove it."
+            ) from error
         unknown = set() if self._alphabet is None or parse_special else set(text) - self._alphabet
         if unknown:
             raise ValueError(
@@ -176,15 +184,24 @@ def load(folder: str | Path) -> Tokenizer:
 
     Raises:
         FileNotFoundError: there is no `tokenizer.json`.
-        ValueError: see `wrap`.
+        ValueError: one of its files is broken; or see `wrap`.
     """
     folder = Path(folder)
     if not (folder / "tokenizer.json").exists():
         raise FileNotFoundError(f"{folder} holds no tokenizer.json; save its tokenizer there with transformers first.")
     path = folder / "generation_config.json"
-    stops = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
-    stops = [] if stops is None else [stops] if isinstance(stops, int) else stops
-    return wrap(transformers.PreTrainedTokenizerFast.from_pretrained(folder), stop_ids=stops)
+    stops = settings_file.read(path).get("eos_token_id") if path.exists() else None
+    stops = stops if isinstance(stops, list) else [] if stops is None else [stops]
+    if not all(type(stop) is int for stop in stops):
+        raise ValueError(f"{path} says eos_token_id = {stops}, which are no ids: write the ids of its stop tokens.")
+    try:
+        pretrained = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # transformers and tokenizers fail over broken files in every way
+        raise ValueError(
+            f"the tokenizer of {folder} cannot be read ({type(error).__name__}: {error}): save or fetch tokenizer.json"
+            " and tokenizer_config.json again."
+        ) from error
+    return wrap(pretrained, stop_ids=stops)
 
 
 def wrap(pretrained: transformers.PreTrainedTokenizerFast, *, stop_ids: Sequence[int] = ()) -> Tokenizer:
@@ -236,10 +253,3 @@ def _end_of_turn(pretrained: transformers.PreTrainedTokenizerFast) -> list[int]:
 
 
 _PLAIN = tokenizers.AddedToken("", special=False)
-
-
-def wrap_backend(backend: tokenizers.Tokenizer, *, pad: str, bos: str, eos: str) -> Tokenizer:
-    """A tokenizer of the `tokenizers` library, with the names of its special tokens."""
-    return wrap(
-        transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=pad, bos_token=bos, eos_token=eos)
-    )

@@ -4,6 +4,7 @@ import string
 from collections.abc import Iterable
 
 import tokenizers
+import transformers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from posttrain_jax.models import tokenizer
@@ -43,4 +44,11 @@ def byte_pairs(texts: Iterable[str], vocab_size: int) -> tokenizer.Tokenizer:
 
 def _finish(backend: tokenizers.Tokenizer) -> tokenizer.Tokenizer:
     backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
-    return tokenizer.wrap_backend(backend, pad="<pad>", bos="<bos>", eos="<eos>")
+    return wrap(backend, pad="<pad>", bos="<bos>", eos="<eos>")
+
+
+def wrap(backend: tokenizers.Tokenizer, *, pad: str, bos: str, eos: str) -> tokenizer.Tokenizer:
+    """A tokenizer of the `tokenizers` library, with the names of its special tokens."""
+    return tokenizer.wrap(
+        transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=pad, bos_token=bos, eos_token=eos)
+    )

@@ -147,6 +147,12 @@ def test_sliding_windows_of_qwen():
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "both rope_scaling and rope_parameters"),
         ("llama", {"sliding_window": 64}, "sliding_window = 64, which would not be computed"),
         ("llama", {"logit_scale": 0.5}, "logit_scale = 0.5, which would not be computed"),
+        ("llama", {"hidden_size": "64"}, "config.json says hidden_size = '64', which is no integer: write it as one"),
+        ("llama", {"num_hidden_layers": 2.0}, "num_hidden_layers = 2.0, which is no integer"),
+        ("llama", {"rms_norm_eps": "1e-6"}, "rms_norm_eps = '1e-6', which is no number"),
+        ("llama", {"tie_word_embeddings": "false"}, "tie_word_embeddings = 'false', which is no boolean"),
+        ("llama", {"rope_parameters": "linear"}, "rope_parameters = 'linear', which is no object"),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": "2"}}, "factor = '2', which is no number"),
         ("llama", {"num_key_value_heads": 3}, "4 query heads do not share 3 key heads"),
         ("mistral", {"attention_bias": True}, "attention_bias = True"),
         (

@@ -64,3 +64,19 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["second"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert safetensors_folder.occupied(folder / "second")
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60])
+def test_a_file_that_broke_off_is_named(tmp_path, kept):
+    safetensors_folder.write(tmp_path, TENSORS.items(), file_bytes=10**6)
+    path = tmp_path / safetensors_folder.SINGLE
+    path.write_bytes(path.read_bytes()[:kept])
+    broken = r"model\.safetensors is not a whole safetensors file \(.*\): fetch or write it again"
+    with pytest.raises(ValueError, match=broken), safetensors_folder.opened(tmp_path):
+        pass
+
+
+def test_an_index_without_a_map(tmp_path):
+    (tmp_path / safetensors_folder.INDEX).write_text("{}")
+    with pytest.raises(ValueError, match=r"index\.json has no weight_map"), safetensors_folder.opened(tmp_path):
+        pass

@@ -141,6 +141,29 @@ def test_folder_without_a_fast_tokenizer(tmp_path):
         tokenizer.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_a_folder_whose_tokenizer_is_broken(tmp_path, name, content):
+    vocabulary.characters("ab").save(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(
+        ValueError, match=r"the tokenizer of .* cannot be read \(.*\): save or fetch tokenizer\.json and"
+    ):
+        tokenizer.load(tmp_path)
+
+
+def test_stop_ids_that_are_none(tmp_path):
+    vocabulary.characters("ab").save(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    with pytest.raises(ValueError, match=r"generation_config\.json says eos_token_id = \['</s>'\], which are no ids"):
+        tokenizer.load(tmp_path)
+
+
+def test_half_of_a_character_is_refused():
+    with pytest.raises(ValueError, match=r"the text holds half of a character, '\\ud83d' at 1: mend or remove it"):
+        vocabulary.byte_pairs(["a"], 259).encode("a\ud83d")
+
+
 def test_chat_template_survives_the_folder(tmp_path):
     tokenizer.wrap(pretrained()).save(tmp_path)
     again = tokenizer.load(tmp_path)

@@ -7,7 +7,7 @@ import tokenizers
 from tokenizers import decoders, models
 
 from posttrain_jax.environment import dialogue
-from posttrain_jax.models import tokenizer
+from posttrain_jax.models import tokenizer, vocabulary
 
 MERGES = [("a", "b"), ("1", "2"), ("a", "ab")]
 LETTERS = ["<pad>", "<bos>", "<eos>", "a", "b", "]", ";", "1", "2", "3", "x", "=", *("".join(pair) for pair in MERGES)]
@@ -19,7 +19,7 @@ END = LETTERS.index("]")
 def words() -> tokenizer.Tokenizer:
     backend = tokenizers.Tokenizer(models.BPE({word: i for i, word in enumerate(WORDS)}, MERGES))
     backend.decoder = decoders.Fuse()
-    return tokenizer.wrap_backend(backend, pad="<pad>", bos="<bos>", eos="<eos>")
+    return vocabulary.wrap(backend, pad="<pad>", bos="<bos>", eos="<eos>")
 
 
 @dataclasses.dataclass(frozen=True)

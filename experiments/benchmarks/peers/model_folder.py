@@ -7,7 +7,8 @@ import tokenizers
 import workload
 from tokenizers import models, pre_tokenizers
 
-from posttrain_jax.models import config, huggingface, language_model, sharding, tokenizer
+from posttrain_jax.models import config, huggingface, language_model, sharding
+from posttrain_jax.models import vocabulary as wrapping
 
 
 def write(folder: pathlib.Path, s: workload.Workload) -> None:
@@ -19,6 +20,6 @@ def write(folder: pathlib.Path, s: workload.Workload) -> None:
     vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {f"w{i}": i for i in range(4, s.vocab_size)}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
-    words = tokenizer.wrap_backend(backend, pad="<pad>", bos="<s>", eos="</s>")
+    words = wrapping.wrap(backend, pad="<pad>", bos="<s>", eos="</s>")
     params = language_model.LanguageModel(shape, config.Compute(), sharding.make_mesh()).init(jax.random.key(0))
     huggingface.save(folder, shape, params, words, overwrite=True)
