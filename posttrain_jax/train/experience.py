@@ -218,7 +218,7 @@ class Collector:
             _add(more, judged)
         numbers, by_column = self._summary(rollout, rewards, columns)
         values = {name: float(x) for name, x in numbers.items()}
-        self._notices.constant(names, np.asarray(by_column.constant))
+        self._notices.columns(names, by_column)
         named = zip(names, np.asarray(by_column.means), strict=True)
         values |= {f"reward/{name}": float(x) for name, x in named if len(names) > 1}
         by_name = {name: columns[..., index] for index, name in enumerate(names)}

@@ -20,6 +20,8 @@ class OfColumns(NamedTuple):
     """Where it applied."""
     constant: Bool[Array, "K"]
     """True where completions of a prompt could have had different scores, and none had."""
+    silent: Bool[Array, "K"]
+    """True where it applied to no completion."""
 
 
 def of_rollout(
@@ -50,7 +52,8 @@ def of_rollout(
     compared = jnp.any(jnp.sum(applied, axis=1) > 1, axis=0)
     constant = compared & ~jnp.any(_varies(columns), axis=0)
     own = drawn if rollout.greedy is None else drawn & ~rollout.greedy
-    return numbers, OfColumns(masked.mean(columns, applied & own[..., None], axis=(0, 1)), constant)
+    means, silent = masked.mean(columns, applied & own[..., None], axis=(0, 1)), ~jnp.any(applied, axis=(0, 1))
+    return numbers, OfColumns(means, constant, silent)
 
 
 def _varies(values: Float[Array, "P G *K"]) -> Bool[Array, "P *K"]:
@@ -82,15 +85,24 @@ class Notices:
                 " out of their groups, and counted as failed/... in the metrics of every step."
             )
 
-    def constant(self, names: Sequence[str], flags: Bool[np.ndarray, "K"]) -> None:
-        """Which rewards told no two completions of a prompt apart, in a sentence."""
-        new = [name for name, flag in zip(names, flags, strict=True) if flag and f"reward {name}" not in self._said]
-        self._said.update(f"reward {name}" for name in new)
-        if new:
+    def columns(self, names: Sequence[str], found: OfColumns) -> None:
+        """Which rewards told no two completions of a prompt apart, or applied to none, in a sentence for each kind."""
+        if new := self._unsaid("constant", names, np.asarray(found.constant)):
             process.tell(
-                f"reward {', '.join(map(repr, new))} gave all completions of a prompt the same score, with every prompt"
-                " of this step: what compares completions of a prompt learns nothing from it."
+                f"reward {new} gave all completions of a prompt the same score, with every prompt of this step: what"
+                " compares completions of a prompt learns nothing from it."
             )
+        if new := self._unsaid("silent", names, np.asarray(found.silent)):
+            process.tell(
+                f"reward {new} applied to no completion of this step, so that the others count alone: see that it reads"
+                " the field of the data that it is meant to read, and what is there."
+            )
+
+    def _unsaid(self, kind: str, names: Sequence[str], flags: Bool[np.ndarray, "K"]) -> str:
+        """Those of which this was not said before; it is now."""
+        new = [name for name, flag in zip(names, flags, strict=True) if flag and f"{kind} {name}" not in self._said]
+        self._said.update(f"{kind} {name}" for name in new)
+        return ", ".join(map(repr, new))
 
 
 def unscored(told: report.ScoreReport) -> str:

@@ -80,19 +80,24 @@ def test_a_rollout_by_hand():
 )
 def test_a_reward_is_constant_where_no_group_tells_completions_apart(column, same):
     rewards = jnp.asarray(column, jnp.float32)
-    assert summary.of_rollout(rollout_of(rewards.shape), rewards, rewards[..., None])[1].constant.tolist() == [same]
+    found = summary.of_rollout(rollout_of(rewards.shape), rewards, rewards[..., None])[1]
+    assert found.constant.tolist() == [same]
+    assert found.silent.tolist() == [np.isnan(column).all()]
 
 
 def test_a_notice_is_given_once(capsys):
     notices = summary.Notices()
     names = ("form", "answer", "length")
-    notices.constant(names, np.asarray([True, False, True]))
+    found = lambda *flags: summary.OfColumns(jnp.zeros(3), np.asarray(flags), np.zeros(3, bool))  # noqa: E731
+    notices.columns(names, found(True, False, True))
     said = capsys.readouterr().err
     assert said.startswith("reward 'form', 'length' gave all completions of a prompt the same score")
-    notices.constant(names, np.asarray([True, False, True]))
+    notices.columns(names, found(True, False, True))
     assert capsys.readouterr().err == ""
-    notices.constant(names, np.asarray([True, True, False]))
+    notices.columns(names, found(True, True, False))
     assert capsys.readouterr().err.startswith("reward 'answer' gave")
+    notices.columns(names, found(True, True, False)._replace(silent=np.asarray([False, True, False])))
+    assert capsys.readouterr().err.startswith("reward 'answer' applied to no completion of this step")
     quiet = report.ScoreReport(4, timeouts=0, errors=0, crashes=0, invalid=0, first_error=None)
     broken = report.ScoreReport(4, timeouts=1, errors=0, crashes=0, invalid=0, first_error="took longer")
     for told, start in (
