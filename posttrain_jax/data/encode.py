@@ -177,8 +177,10 @@ class Tally:
 
         Raises:
             ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left; or
-                processes read different rows. In every process.
+                that is no share; or processes read different rows. In every process.
         """
+        if not 0 <= max_bad_fraction <= 1:
+            raise ValueError(f"max_bad_fraction={max_bad_fraction} is no share of the rows: give one from 0 to 1.")
         exchange.check_same(rows)
         allowed, bad, made = max_bad_fraction * len(rows), {}, {}
         for index in exchange.own(len(rows)):

@@ -14,17 +14,7 @@ from jaxtyping import PyTree
 from posttrain_jax import types
 from posttrain_jax.data import iterate
 from posttrain_jax.models import lora
-from posttrain_jax.train import (
-    checkpoint,
-    checks,
-    interruption,
-    leaf,
-    metrics,
-    process,
-    provenance,
-    reference,
-    update,
-)
+from posttrain_jax.train import checkpoint, checks, interruption, leaf, metrics, process, provenance, reference, update
 
 NOT_FINITE = "loss or gradient is not finite, so the update was left out: lower the learning rate."
 
@@ -54,10 +44,12 @@ class Plan:
     """Of the run's key."""
 
     def __post_init__(self) -> None:
-        """Refuse counts below 1."""
+        """Refuse counts below 1, and seeds that not everything takes."""
         for name in ("steps", "micro_batches", "save_every", "eval_every", "sample_every", "keep"):
             if vars(self)[name] < 1:
                 raise ValueError(f"{name}={vars(self)[name]} must be at least 1.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must be at least 0 and below 2**63.")
 
 
 class Run:

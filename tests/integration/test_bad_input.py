@@ -114,6 +114,14 @@ def folder_of_model(world, change, **entries):
     return pretrained.load(folder, config.Compute(), sharding.make_mesh())
 
 
+def spoilt_folder(world, name, size):
+    """A folder of a model one of whose files broke off."""
+    folder_of_model(world, lambda tensors: None)
+    path = world.folder / "model" / name
+    path.write_bytes(path.read_bytes()[:size])
+    return pretrained.load(path.parent, config.Compute(), sharding.make_mesh())
+
+
 def without_eos(world):
     WORDS.save(world.folder)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
@@ -297,6 +305,10 @@ BEFORE = {
         lambda w: demonstrate(w, rows=one_with_nothing_to_learn()),
         r"4 rows of the first batch, data row \d+ among them, have no token to learn from",
     ),
+    "half of a character": (
+        lambda w: vocabulary.byte_pairs(["a"], 259).encode("a\ud83d"),
+        r"the text holds half of a character, '\\ud83d' at 1: mend or remove it",
+    ),
     "no row that is fit": (
         lambda w: encoded([{"prompt": "a="}] * 3, max_bad_fraction=1.0),
         r"none of the 3 rows is fit .*: row 0: there is no field 'completion'",
@@ -329,6 +341,22 @@ BEFORE = {
     "a misshapen tensor": (
         lambda w: folder_of_model(w, lambda t: t.update({name("mlp.up_proj"): np.ones((2, 3), np.float32)})),
         r"model.layers.1.mlp.up_proj.weight has shape \[2, 3\] where the config needs",
+    ),
+    "a tensor file that broke off": (
+        lambda w: spoilt_folder(w, "model.safetensors", 999),
+        r"model\.safetensors is not a whole safetensors file \(.*\): fetch or write it again",
+    ),
+    "a model config that is not whole": (
+        lambda w: spoilt_folder(w, "config.json", 99),
+        r"config\.json is not whole JSON \(.*\); fetch or write it again",
+    ),
+    "a tokenizer that is not whole": (
+        lambda w: spoilt_folder(w, "tokenizer.json", 99),
+        r"the tokenizer of .* cannot be read \(.*\): save or fetch tokenizer\.json and tokenizer_config\.json again",
+    ),
+    "a model config with text for a number": (
+        lambda w: folder_of_model(w, lambda t: None, hidden_size="64"),
+        r"config\.json says hidden_size = '64', which is no integer: write it as one",
     ),
     "a model of another kind": (
         lambda w: folder_of_model(w, lambda t: None, model_type="mamba"),
@@ -404,6 +432,11 @@ BEFORE = {
 """What is known before training: the case, and its sentence. Nothing is compiled until then."""
 
 PARTS = {
+    "a share of bad rows that is a number of them": (
+        lambda w: encoded(max_bad_fraction=2.0),
+        r"max_bad_fraction=2.0 is no share of the rows: give one from 0 to 1",
+    ),
+    "a seed below 0": (lambda w: demonstrate(w, seed=-1), r"seed=-1 must be at least 0 and below 2\*\*63"),
     "no step": (lambda w: demonstrate(w, steps=0), r"steps=0 must be at least 1"),
     "a batch of no rows": (
         lambda w: iterate.share(0),
