@@ -210,12 +210,12 @@ def wrap(pretrained: transformers.PreTrainedTokenizerFast, *, stop_ids: Sequence
     Raises:
         ValueError: no EOS is known, so that nothing sampled would ever stop.
     """
-    eos, pad = _id(pretrained.eos_token_id), _id(pretrained.pad_token_id)
+    ids: Any = pretrained  # which declares wider types of them than it returns
+    eos, pad, bos = ids.eos_token_id, ids.pad_token_id, ids.bos_token_id
     if eos is None and not stop_ids:
         raise ValueError("The tokenizer has no EOS token; set eos_token in its tokenizer_config.json.")
     eos = stop_ids[0] if eos is None else eos
     stops = dict.fromkeys([eos, *stop_ids, *_end_of_turn(pretrained)])
-    bos = _id(pretrained.bos_token_id)
     begins = bos is not None and pretrained.encode("")[:1] == [bos]
     return Tokenizer(
         pretrained=pretrained,
@@ -224,11 +224,6 @@ def wrap(pretrained: transformers.PreTrainedTokenizerFast, *, stop_ids: Sequence
         stop_ids=tuple(stops),
         pad_id=eos if pad is None else pad,
     )
-
-
-def _id(value: Any) -> int | None:
-    """The id of a special token; transformers declares wider types than it returns."""
-    return value
 
 
 def _render(
