@@ -1,5 +1,6 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped, written in the background, whole or not."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -61,8 +62,7 @@ class Checkpoints:
     def __init__(self, folder: str | pathlib.Path, *, keep: int = 3):
         if keep < 1:
             raise ValueError(f"keep={keep} checkpoints leaves nothing to resume from: keep at least 1.")
-        self.folder = pathlib.Path(folder).absolute()
-        self._writing, self.failed = 0, False
+        self.folder, self._writing, self.failed = pathlib.Path(folder).absolute(), 0, False
         context = ocp.Context()
         context.asynchronous.timeout_secs = APART_S
         self._orbax = ocp.training.Checkpointer(
@@ -169,7 +169,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            # what `wait` has raised is raised here in other words
+            with contextlib.suppress(OSError):
+                self._orbax.close()
 
     def _read(self, step: int, wanted: dict[str, Any], accept: Callable[[str], None]) -> tuple[dict[str, Any], str]:
         """The parts of one checkpoint; or nothing, and what is damaged."""
@@ -233,8 +235,7 @@ def checksums(parts: dict[str, Any], number: Array | jax.ShapeDtypeStruct) -> di
 def snapshot_of(parts: dict[str, Any], state: types.TrainState, ref_params: PyTree | None) -> Snapshot:
     """What was saved, in the form of `state` and `ref_params`."""
     moved = None if ref_params is None else leaf.unflatten(ref_params, parts["ref_params"])
-    about = parts["about"]
-    data = leaf.unpacked(parts["data"])
+    about, data = parts["about"], leaf.unpacked(parts["data"])
     return Snapshot(leaf.unflatten(state, parts["arrays"]), data, about["counters"], about["config"], moved)
 
 

@@ -1,5 +1,6 @@
 import errno
 import functools
+import resource
 import shutil
 
 import jax
@@ -223,6 +224,19 @@ def test_a_checkpoint_that_cannot_be_written_is_told_in_a_sentence(tmp_path, sta
     checkpoints._writing = 2
     with pytest.raises(RuntimeError, match=r"checkpoint of step 2 .*No space left.*make room in .*goes on from step 1"):
         checkpoints.close()
+
+
+def test_a_disk_without_any_room_is_told_once(tmp_path, start):
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        checkpoints.save(1, snapshot(start()))
+        with pytest.raises(RuntimeError, match=r"checkpoint of step 1 could not be written .*no older one is there"):
+            checkpoints.wait()
+        checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_keeping_nothing_is_refused(tmp_path):
