@@ -142,6 +142,19 @@ def test_less_memory_is_taken_where_less_is_stored():
     assert products - nothing > 0.5 * 8 * 64 * 4 * (32 + 16 + 16 + 32 + 48 + 48 + 32)
 
 
+def test_neither_what_travels_nor_the_program_grows_with_depth():
+    """Layers are stacked and scanned: Python sees as many arrays, and XLA as many operations, of any number of them."""
+    groups = tiny.groups(P=1, S=2, G=1, T=2)
+
+    def size(layers):
+        model = tiny.model(num_layers=layers)
+        params = model.abstract_params()
+        traced = jax.make_jaxpr(lambda params: model.token_stats(params, groups).logps)(params)
+        return len(jax.tree.leaves(params)), str(traced).count("\n")
+
+    assert size(2) == size(5)
+
+
 def test_padding_and_tokens_outside_the_mask_change_nothing():
     """Neither values nor gradients; statistics there are 0, and an all-masked row contributes exactly nothing."""
     model = tiny.model()

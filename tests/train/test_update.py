@@ -24,6 +24,8 @@ def gradients(tiny, recipe, mesh, micro_batches):
     groups = tiny.groups(model, P=32)
     compute = jax.jit(update.make_gradients(model, recipe, micro_batches=micro_batches))
     grads, metrics = compute(model.init(jax.random.key(0)), groups, tiny.batch(model, groups))
+    for x, like in zip(jax.tree.leaves(grads), jax.tree.leaves(model.abstract_params()), strict=True):
+        assert x.sharding.is_equivalent_to(like.sharding, x.ndim)  # no device adds up a whole gradient
     return jax.device_get(grads), jax.device_get(metrics)
 
 
