@@ -37,8 +37,8 @@ def start(model):
     return model.init(jax.random.key(0))
 
 
-def parts(model, *, recipe=None, reward=letters_a, **changes):
-    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"]
+def parts(model, *, recipe=None, reward=letters_a, rows=16, **changes):
+    rows = [{"prompt": f"{a}{b}="} for a in "abcd" for b in "abcd"][:rows]
     limits = encode.Limits(prompt=4, completion=6)
     encoded, _ = prompts.encode(rows, fields.PromptFields("prompt"), WORDS, limits)
     fields_ = {
@@ -105,6 +105,21 @@ def test_what_is_sampled_from_moves_with_the_policy(tmp_path, model, start):
     first, *_, last = [line["kl"] for line in numbers(tmp_path)]
     assert abs(first) < 1e-6
     assert abs(last) > 1e-4
+
+
+def test_every_step_draws_anew(tmp_path, model, start):
+    """Of the same prompts, a policy that stands still."""
+    drawn = []
+
+    def seen(one):
+        drawn.append((one.prompt, one.completion))
+        return float(len(one.completion))
+
+    still = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(0.0)))
+    online.run_online(parts(model, reward=seen, optimizer=still, rows=4), run.Plan(tmp_path, steps=2), start)
+    first, second = drawn[-32:-16], drawn[-16:]
+    assert {prompt for prompt, _ in first} == {prompt for prompt, _ in second}
+    assert sorted(first) != sorted(second)
 
 
 def test_a_run_learns_and_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, start, compiled):

@@ -58,6 +58,15 @@ def test_gradients_do_not_depend_on_mesh_and_micro_batches(tiny, recipe, plain, 
     assert max(np.abs(x).max() for x in jax.tree.leaves(expected)) > 1e-2
 
 
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_gradients_of_bfloat16_parameters_are_added_in_float32(tiny, recipe, micro_batches):
+    model = tiny.toy(param_dtype=jnp.bfloat16)
+    groups = tiny.groups(model)
+    compute = update.make_gradients(model, recipe, micro_batches=micro_batches)
+    grads, _ = jax.eval_shape(compute, model.abstract_params(), groups, tiny.batch(model, groups))
+    assert {x.dtype for x in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
+
+
 def test_metrics_are_global_averages_over_what_counts(tiny, recipe):
     model = tiny.toy()
     groups = tiny.groups(model, P=16)
