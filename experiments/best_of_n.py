@@ -26,9 +26,9 @@ import tyro
 
 from posttrain_jax.data import encode, fields, iterate, prompts, source
 from posttrain_jax.losses import best_of_n, ensemble, tilting
-from posttrain_jax.models import classifier, pretrained
+from posttrain_jax.models import pretrained
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import command, judging, rereading, rows, text
+from posttrain_jax.train import checks, command, judging, rereading, rows, text
 
 FLAT = tyro.conf.arg(name="")
 
@@ -50,13 +50,17 @@ class Config:
 
 def main(c: Config) -> None:
     """Sample, judge, pick, tell."""
+    checks.writable(c.folder)
     start = c.start.load()
 
     def read(row: Mapping[str, Any]) -> fields.Prompt:
-        found = c.read(row)
-        return found.prompt if isinstance(found, fields.Preference) else found
+        told = c.read(row)
+        return told.prompt if isinstance(told, fields.Preference) else told
 
     asked, limits = c.source.read(), encode.Limits(c.max_prompt, c.max_completion)
+    judge = judging.load(c.judge, start, ensemble.mean, rereading.Reading(read, limits))
+    if not 0 < c.prompts <= len(asked):
+        raise ValueError(f"prompts={c.prompts} must be at least 1 and at most the {len(asked)} rows of the data.")
     encoded, _ = prompts.encode([asked[i] for i in range(c.prompts)], read, start.tokenizer, limits)
     batch = next(iterate.Batches(encoded, prompts.Pad([c.max_prompt], 0), batch_size=c.prompts, seed=0))
     put = lambda x: rows.to_devices(start.model.row_sharding, x)  # noqa: E731
@@ -64,9 +68,6 @@ def main(c: Config) -> None:
     tokens, lengths, ids = (put(x) for x in (batch.prompts, batch.prompt_lengths, batch.group_ids))
     rollout = draw(start.params, tokens, lengths, ids, jax.random.key(0))
     texts = text.decode(batch, rows.to_host(rollout), start.tokenizer, start.tokenizer.stop_ids)
-    found = classifier.load(c.judge, start.model.compute, start.model.mesh)
-    own = rereading.Reading(read, limits)
-    judge = judging.Judge(found.model, (found.params,), found.tokenizer, ensemble.mean, reading=own)
     to_read = judging.to_read(judge, rollout, texts, (c.prompts, c.samples), put)
     rewards = judging.make_score(judge)(judge.members, to_read).rewards
     lines = ["| n | reward of the best | divergence at most | listed: exact | counted |", "|---" * 5 + "|"]
@@ -74,11 +75,10 @@ def main(c: Config) -> None:
         earned = float(jnp.mean(best_of_n.expected(rewards, rewards, n)))
         listed, counted = listed_best.divergences(n)
         lines.append(f"| {n} | {earned:.3f} | {tilting.best_of_n_bound(n):.3f} | {listed:.3f} | {counted:.3f} |")
-    c.folder.mkdir(parents=True, exist_ok=True)
     (c.folder / "best_of_n.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     picked = [group[i] for group, i in zip(texts, best_of_n.best(rewards).tolist(), strict=True)]
-    told = [json.dumps({"prompt": one.prompt, "completion": one.completion}) + "\n" for one in picked]
-    (c.folder / "best.jsonl").write_text("".join(told), encoding="utf-8")
+    told = "".join(json.dumps({"prompt": one.prompt, "completion": one.completion}) + "\n" for one in picked)
+    (c.folder / "best.jsonl").write_text(told, encoding="utf-8")
     print("\n".join(lines))
 
 

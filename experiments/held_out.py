@@ -10,8 +10,8 @@ from posttrain_jax.train import rows
 
 def count(share: float, total: int) -> int:
     """How many rows that share is, at least one, where some are left to train on."""
-    held = max(1, round(share * total))
-    if share <= 0 or held >= total:
+    held = max(1, round(share * total)) if 0 < share < 1 else total
+    if held >= total:
         raise ValueError(f"held_out={share} of {total} rows leaves none to train on, or none to test: give 0.1, say.")
     return held
 

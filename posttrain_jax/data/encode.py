@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -106,6 +106,12 @@ class EncodeReport:
     """Too long for a policy that leaves rows out, or without what is read (a pair of this stage)."""
     bad: int
     """Did not fit the fields: missing or of another kind, empty completion, prompts of a pair that differ."""
+    equal: int = 0
+    """Kept, although all completions of the row are the same tokens, from which no comparison learns."""
+
+    def __rich_repr__(self) -> Iterator[tuple[str, int, int]]:
+        """The rows, and what happened to any: one line on a screen."""
+        yield from ((name, count, -1 if name == "rows" else 0) for name, count in vars(self).items())
 
 
 class Tally:
@@ -131,6 +137,7 @@ class Tally:
             a is not None and len(a) < len(b) for a, b in zip(cut, completions, strict=True)
         )
         arrays = tuple(np.asarray(ids, np.int32) for ids in cut if ids is not None)
+        self._counts["equal"] += len(arrays) > 1 and all(np.array_equal(x, arrays[0]) for x in arrays[1:])
         numbers = {name: np.asarray(x, np.float32) for name, x in (columns or {}).items()}
         return TokenRow(np.asarray(kept, np.int32), arrays, index, numbers)
 
@@ -176,8 +183,9 @@ class Tally:
         Of several processes each makes its part of the rows, and all get all of them; all must call.
 
         Raises:
-            ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left; or
-                that is no share; or processes read different rows. In every process.
+            ValueError: more than `max_bad_fraction` of the rows are bad (the first one is named), or none is left, or
+                all rows compare what is the same; or that is no share; or processes read different rows. In every
+                process.
         """
         if not 0 <= max_bad_fraction <= 1:
             raise ValueError(f"max_bad_fraction={max_bad_fraction} is no share of the rows: give one from 0 to 1.")
@@ -202,6 +210,11 @@ class Tally:
             )
         counts = sum((counts for _, _, counts in parts), collections.Counter(bad=len(bad)))
         report = EncodeReport(**{field.name: counts[field.name] for field in dataclasses.fields(EncodeReport)})
+        if report.equal == report.rows:
+            raise ValueError(
+                f"in all {report.rows} rows the completions are the same tokens within the limit of"
+                f" {self.limits.completion}, so that nothing is preferred: raise the limit, or mend the data."
+            )
         return [made[index] for index in sorted(made)], report
 
 

@@ -56,10 +56,13 @@ def refusing() -> Iterator[None]:
     traceback.
 
     Raises:
-        SystemExit: with status 1.
+        SystemExit: with status 1; with 130 where Ctrl-C ends at once.
     """
     try:
         yield
+    except KeyboardInterrupt as interruption:
+        print("Stopped: interrupted; what was not saved is lost.", file=sys.stderr, flush=True)
+        raise SystemExit(130) from interruption
     except SENTENCES as error:
         if not deliberate(error):
             raise

@@ -3,6 +3,7 @@ import functools
 import fake_tokenizer as fake
 import numpy as np
 import pytest
+import rich
 
 from posttrain_jax.data import demonstrations, encode, fields, preferences, prompts
 
@@ -77,6 +78,20 @@ def test_bad_rows_are_named_or_counted(row, told):
     assert report.bad == 1
     with pytest.raises(ValueError, match=told):
         demonstrations.encode([*data, row], READ, tokenizer, encode.Limits(8, 8), max_bad_fraction=0.34)
+
+
+def test_pairs_of_the_same_tokens_are_counted_and_nothing_but_such_is_refused(capsys):
+    pairs = [("abc", "abd"), ("abc", "xyz"), ("q", "q")]
+    data = [{"prompt": "p", "chosen": a, "rejected": b} for a, b in pairs]
+    make = functools.partial(preferences.encode, read=fields.PreferenceFields(), tokenizer=fake.Characters())
+    assert make(data, limits=encode.Limits(8, 8))[1].equal == 1
+    report = make(data, limits=encode.Limits(8, 2))[1]  # "ab" twice
+    assert report.equal == 2
+    rich.print(report)
+    assert capsys.readouterr().out == "EncodeReport(rows=3, cut_completions=4, equal=2)\n"
+    same = r"in all 1 rows the completions are the same tokens within the limit of 2, .*: raise the limit, or mend"
+    with pytest.raises(ValueError, match=same):
+        make(data[:1], limits=encode.Limits(8, 2))
 
 
 def test_preferences():

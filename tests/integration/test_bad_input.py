@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, prompts, source
+from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, preferences, prompts, source
 from posttrain_jax.environment import host, toolbox
 from posttrain_jax.losses import difficulty, ensemble
 from posttrain_jax.models import config, pretrained, scalar_model, sharding, tokenizer, vocabulary
@@ -304,6 +304,15 @@ BEFORE = {
     "rows of tokens with no trainable one": (
         lambda w: demonstrate(w, rows=one_with_nothing_to_learn()),
         r"4 rows of the first batch, data row \d+ among them, have no token to learn from",
+    ),
+    "pairs that prefer nothing": (
+        lambda w: preferences.encode(
+            [{"prompt": "a=", "chosen": "abcd", "rejected": "abca"}],
+            fields.PreferenceFields(),
+            WORDS,
+            encode.Limits(4, 3),
+        ),
+        r"in all 1 rows the completions are the same tokens within the limit of 3, .*: raise the limit, or mend",
     ),
     "half of a character": (
         lambda w: vocabulary.byte_pairs(["a"], 259).encode("a\ud83d"),

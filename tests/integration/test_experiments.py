@@ -153,6 +153,8 @@ def test_reward_model(tmp_path, model):
 
     sizes = ["--max-prompt", "24", "--max-completion", "4", "--prompts", "4", "--samples", "4", "--mesh.fsdp", "1"]
     who = ["--model", model, "--judge", tmp_path / "run" / "model", "--data", data, "--folder", tmp_path / "best"]
+    with pytest.raises(ValueError, match="prompts=25 must be at least 1 and at most the 24 rows of the data"):
+        run("best_of_n", *who, *sizes, "--prompts", "25", "read:prompt-fields")
     run("best_of_n", *who, *sizes, "read:prompt-fields")
     lines = [line.split("|") for line in (tmp_path / "best" / "best_of_n.md").read_text().split("\n")[2:-1]]
     numbers = [[float(x) for x in line[1:-1]] for line in lines]

@@ -38,6 +38,13 @@ def test_what_the_library_refuses_is_a_sentence(capsys):
     assert capsys.readouterr().err == "Stopped: limits of 8 prompt and 0 completion tokens leave no room.\n"
 
 
+def test_a_second_ctrl_c_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as end, command.refusing():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "Stopped: interrupted; what was not saved is lost.\n"
+
+
 def met():
     return encode.Limits(8, 8), np.stack([])
 
