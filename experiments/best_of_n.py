@@ -52,6 +52,7 @@ def main(c: Config) -> None:
     """Sample, judge, pick, tell."""
     checks.writable(c.folder)
     start = c.start.load()
+    checks.positions(c.max_prompt, c.max_completion, start.model.config.max_position)
 
     def read(row: Mapping[str, Any]) -> fields.Prompt:
         told = c.read(row)

@@ -38,7 +38,7 @@ class Sampling:
             raise ValueError(
                 f"max_new_tokens is {self.max_new_tokens}: a completion needs room for at least one token."
             )
-        if not self.temperature >= 0:
+        if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}: choose 0 (greedy) or a positive number.")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}: keep at least one id, or leave it None to keep all.")

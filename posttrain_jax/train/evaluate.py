@@ -14,7 +14,7 @@ from posttrain_jax.data import prompts as prompting
 from posttrain_jax.models import language_model, tokenizer
 from posttrain_jax.rewards import pool
 from posttrain_jax.rollout import generate, record, sample, turn
-from posttrain_jax.train import rows, run, text
+from posttrain_jax.train import checks, rows, run, text
 
 
 def make_evaluate(
@@ -43,7 +43,12 @@ def make_evaluate(
         group_size: completions of a prompt.
         seed: of the draws.
         turns: who replies, where completions are dialogues; what the environment counts is then told beside.
+
+    Raises:
+        ValueError: prompts and completions exceed the positions of the model.
     """
+    widest = max((batch.prompts.shape[1] for batch in batches), default=0)
+    checks.positions(widest, sampling.max_new_tokens, model.config.max_position)
     sampler = _sampler(model, sampling, group_size, turns, words)
     counted = () if turns is None else record.COUNTS
     totals = jax.jit(_totals, out_shardings=NamedSharding(model.mesh, Spec()))

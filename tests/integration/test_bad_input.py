@@ -25,7 +25,7 @@ from posttrain_jax.recipes.preference import dpo, kto, sparse_po
 from posttrain_jax.recipes.reward_model import bradley_terry
 from posttrain_jax.rewards import combine, exact_match, pool
 from posttrain_jax.rollout import replay, sample, selection, turn
-from posttrain_jax.train import capacity, judging, offline, online, optimizer, provenance, reference, run
+from posttrain_jax.train import capacity, evaluate, judging, offline, online, optimizer, provenance, reference, run
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 WORDS = vocabulary.characters("abcd=")
@@ -415,6 +415,12 @@ BEFORE = {
     "prompts that micro-batches do not divide": (
         lambda w: practise(w, micro_batches=8),
         r"a batch of 4 rows does not split into 8 micro-batches",
+    ),
+    "evaluation longer than the model": (
+        lambda w: evaluate.make_evaluate(
+            model_of(), WORDS, None, [], sample.Sampling(max_new_tokens=65, stop_ids=WORDS.stop_ids)
+        ),
+        r"prompts of 0 and completions of 65 tokens exceed the 64 positions .*lower the limits, or raise",
     ),
     "an output folder that is a file": (
         a_file_there,

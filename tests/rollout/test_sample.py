@@ -199,6 +199,7 @@ def test_which_candidates_stay():
         ({"max_new_tokens": 0}, "max_new_tokens is 0: a completion needs room"),
         ({"temperature": -0.5}, r"temperature is -0.5: choose 0 \(greedy\) or a positive number"),
         ({"temperature": float("nan")}, r"temperature is nan: choose 0"),
+        ({"temperature": float("inf")}, r"temperature is inf: choose 0"),
         ({"top_k": 0}, "top_k is 0: keep at least one id"),
         ({"top_k": 5, "top_p": 0.0}, "top_p is 0.0: it is a share"),
         ({"top_k": 5, "min_p": 1.5}, "min_p is 1.5: it is a share"),
