@@ -81,6 +81,28 @@ def test_kinds_of_data_parse(words, monkeypatch):
     test_commands_of_the_readme_parse(f"python experiments/dpo.py {needed} {words}", monkeypatch)
 
 
+APART = ("sample", "adapter")
+"""The Protocols, and what makes rewards of functions of other libraries."""
+
+
+def test_rewards_are_shown_and_the_example_runs():
+    text, names = (ROOT / "docs" / "rewards.md").read_text(), {}
+    exec(compile(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], "rewards.md", "exec"), names)
+    assert names["scores"].rewards.tolist() == [[pytest.approx(1.1)]]
+    trees = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "posttrain_jax" / "rewards").glob("*.py")}
+    found = [node for stem, tree in trees.items() if stem not in APART for node in tree.body if is_reward(node)]
+    assert len(found) > 30
+    assert not [node.name for node in found if not re.search(rf"\b{node.name}`", text)]
+
+
+def is_reward(node):
+    """A class whose instances score a sample, or a group of them."""
+    functions = [one for one in getattr(node, "body", []) if isinstance(one, ast.FunctionDef)]
+    scoring = [one for one in functions if one.name in ("__call__", "score_group")]
+    reads = [argument.annotation for one in scoring for argument in one.args.args[1:] if argument.annotation]
+    return isinstance(node, ast.ClassDef) and any("samples.Sample" in ast.unparse(read) for read in reads)
+
+
 def test_there_are_commands():
     assert len(READINGS) >= 15
     assert len(COMMANDS) >= 5

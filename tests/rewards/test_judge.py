@@ -147,6 +147,13 @@ def test_ring(count, pairs):
     assert judge.ring(count) == pairs
 
 
+def test_an_opponents_answers_are_compared_with_the_policys_alone():
+    assert judge.Against(1)(3) == [(0, 2), (1, 2)]
+    assert judge.Against(2)(4) == [(0, 2), (0, 3), (1, 2), (1, 3)]
+    wins = judge.Pairwise(longest, "Longer?", pairs=judge.Against(1)).compare_group(group("a", "ccc", "bb"))
+    np.testing.assert_array_equal(wins, [[np.nan, np.nan, 0], [np.nan, np.nan, 1], [1, 0, np.nan]])
+
+
 def test_pairwise_in_a_ring():
     reward = judge.Pairwise(longest, "Longer?", pairs=judge.ring)
     assert reward.score_group(group("a", "bb", "ccc", "dddd")) == [0, 0.5, 0.5, 1]
