@@ -73,6 +73,10 @@ def length(one):
     return len(one.completion)
 
 
+def scored(reward=length):
+    return pool.RewardPool(combine.WeightedRewards({"mine": (1.0, reward)}), workers=0, timeout_s=1.0)
+
+
 def practise(world, model=None, *, reward=length, recipe=None, stops=WORDS.stop_ids, tokens=None, params=None, **more):
     """Train on rewards."""
     model = model or model_of()
@@ -82,7 +86,7 @@ def practise(world, model=None, *, reward=length, recipe=None, stops=WORDS.stop_
         rows = [dataclasses.replace(row, tokens=spoilt) for row in rows]
     data = iterate.Batches(rows, prompts.Pad([4], WORDS.pad_id), batch_size=4, seed=0)
     sampling = sample.Sampling(max_new_tokens=4, stop_ids=stops, pad_id=WORDS.pad_id)
-    with pool.RewardPool(combine.WeightedRewards({"mine": (1.0, reward)}), workers=0, timeout_s=1.0) as rewards:
+    with scored(reward) as rewards:
         others = {name: more.pop(name) for name in ("selection", "turns", "judge", "fixed") if name in more}
         size = more.pop("group_size", 4)
         parts = online.Online(model, recipe or grpo.GRPO(), adamw(), WORDS, data, rewards, sampling, size, **others)
@@ -418,7 +422,7 @@ BEFORE = {
     ),
     "evaluation longer than the model": (
         lambda w: evaluate.make_evaluate(
-            model_of(), WORDS, None, [], sample.Sampling(max_new_tokens=65, stop_ids=WORDS.stop_ids)
+            model_of(), WORDS, scored(), [], sample.Sampling(max_new_tokens=65, stop_ids=WORDS.stop_ids)
         ),
         r"prompts of 0 and completions of 65 tokens exceed the 64 positions .*lower the limits, or raise",
     ),
