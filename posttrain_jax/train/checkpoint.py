@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from orbax.checkpoint import v1 as ocp
 
 from posttrain_jax import types
-from posttrain_jax.train import leaf, process
+from posttrain_jax.train import checks, leaf, process
 
 ARRAYS = ("arrays", "ref_params")
 """The parts of a checkpoint that hold arrays; the others are JSON."""
@@ -76,8 +76,7 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint, or None. Whether it is whole is seen when it is read."""
-        newest = self._orbax.latest
-        return None if newest is None else newest.step
+        return None if self._orbax.latest is None else self._orbax.latest.step
 
     def count(self) -> int:
         """Checkpoints on disk."""
@@ -88,18 +87,20 @@ class Checkpoints:
 
         Raises:
             RuntimeError: the save before it failed.
+            ValueError: there is no room for this one, which on a pod all processes hear at once.
         """
         self.wait()
         if self.latest() == step:
             return
+        self.failed = True  # unless there is room
+        with process.as_one():
+            checks.disk(self.folder, (snapshot.state, snapshot.ref_params), 1)
+        self.failed = False
         parts = {"arrays": leaf.flatten(snapshot.state), "data": leaf.packed(snapshot.data)}
         if snapshot.ref_params is not None:
             parts["ref_params"] = leaf.flatten(snapshot.ref_params)
-        parts["about"] = {
-            "counters": snapshot.counters,
-            "config": snapshot.config,
-            "checksums": checksums(parts, snapshot.state.step),
-        }
+        sums = checksums(parts, snapshot.state.step)
+        parts["about"] = {"counters": snapshot.counters, "config": snapshot.config, "checksums": sums}
         self._writing = step
         if not self._orbax.save_checkpointables_async(step, parts, force=True):
             raise RuntimeError(f"step {step} was not saved in {self.folder}: is another run writing there?")
@@ -208,8 +209,7 @@ class Checkpoints:
     def _put_aside(self, damaged: dict[int, str], whole: int) -> None:
         """Rename what is damaged, so that its step can be saved again and a person can look at it."""
         for step, reason in damaged.items():
-            old = self.folder / str(step)
-            new = free_name(self.folder / f"{step}.damaged")
+            old, new = self.folder / str(step), free_name(self.folder / f"{step}.damaged")
             process.tell(f"Checkpoint {old} is damaged ({reason}): it is now {new.name}; going on from step {whole}.")
             if jax.process_index() == 0:
                 old.rename(new)
@@ -228,8 +228,7 @@ class Checkpoints:
 
 def checksums(parts: dict[str, Any], number: Array | jax.ShapeDtypeStruct) -> dict[str, int]:
     """Of the parts that hold arrays; `number` lies whole on every device of the mesh."""
-    whole = cast(NamedSharding, number.sharding)
-    return {part: leaf.checksum(parts[part], whole) for part in ARRAYS if part in parts}
+    return {part: leaf.checksum(parts[part], cast(NamedSharding, number.sharding)) for part in ARRAYS if part in parts}
 
 
 def snapshot_of(parts: dict[str, Any], state: types.TrainState, ref_params: PyTree | None) -> Snapshot:

@@ -42,14 +42,15 @@ def writable(folder: pathlib.Path) -> bool:
     return made
 
 
-def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct], count: int) -> None:
+def disk(folder: pathlib.Path, state: PyTree[jax.ShapeDtypeStruct | Array], count: int) -> None:
     """The disk has room for `count` checkpoints of `state`."""
     needed = count * sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
     free = shutil.disk_usage(folder).free
     if needed > free:
+        what = "a checkpoint takes" if count == 1 else f"{count} checkpoints take"
         raise ValueError(
-            f"{count} checkpoints take {needed / GIB:.3g} GiB and the disk of {folder} has {free / GIB:.3g} GiB free:"
-            " make room, give a folder on another disk, or keep fewer checkpoints."
+            f"{what} {needed / GIB:.3g} GiB and the disk of {folder} has {free / GIB:.3g} GiB free: make room, give a"
+            " folder on another disk, or keep fewer checkpoints."
         )
 
 

@@ -180,6 +180,7 @@ class Run:
 
         Raises:
             SystemExit: the run was asked to end, and is saved as of this step: 143 after SIGTERM, 130 after SIGINT.
+            ValueError: there is no room for a checkpoint.
             RuntimeError: a checkpoint could not be written; or another process could not report, and the run is saved.
         """
         self._last = step, state, data.state(), ref

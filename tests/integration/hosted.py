@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -174,6 +175,23 @@ def cannot_report(folder, steps):
         learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, loggers=[Full()])
     except (OSError, RuntimeError) as error:
         HEARD.append(str(error))
+
+
+def lacks_room(folder, steps):
+    """SFT whose last process has no room on its disk from the third step on."""
+    usage = shutil.disk_usage
+
+    def fills(params, step):
+        if step == 3 and jax.process_index() == jax.process_count() - 1:
+            shutil.disk_usage = lambda path: usage(path)._replace(free=100)
+        return {}
+
+    encoded = demonstrations.encode(ROWS, fields.DemonstrationFields(PROMPT, "completion"), WORDS, LIMITS)[0]
+    try:
+        learn(folder, steps, sft_recipe.SFT(), encoded, 1, True, evaluate=fills)
+    except ValueError as error:
+        HEARD.append(str(error))
+    shutil.disk_usage = usage
 
 
 def fills_up(folder, steps):
@@ -394,7 +412,7 @@ def adapted_grpo(folder, steps):
 
 TASKS = {one.__name__: one for one in (sft, dpo, grpo, adapted_dpo, adapted_grpo)}
 TASKS |= {one.__name__: one for one in (small_sft, small_grpo, selects, taught)}
-TASKS |= {one.__name__: one for one in (unscored, evaluated, refused, cannot_report, cannot_score)}
+TASKS |= {one.__name__: one for one in (unscored, evaluated, refused, cannot_report, cannot_score, lacks_room)}
 TASKS |= {one.__name__: one for one in (is_told_to_end, fails_alone, is_killed, fills_up)}
 
 

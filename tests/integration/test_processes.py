@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -190,12 +191,15 @@ def test_processes_train_save_and_restore_in_another_number(tmp_path, alone, cou
 
 @pytest.mark.slow
 def test_what_one_process_cannot_do_ends_both_saved(tmp_path):
-    one, two = (process["heard"] for process in Together(2, tmp_path, "cannot_report", 3, "cannot_score", 2).told())
+    tasks = ("cannot_report", 3, "cannot_score", 2, "lacks_room", 6)
+    one, two = (process["heard"] for process in Together(2, tmp_path, *tasks).told())
     assert one[0] == "no room for numbers"
     assert two[0] == "another process of the run failed: no room for numbers"
     assert one[1] == two[1]
     assert "step 2: a reward worker did not start. The run is saved as of step 1 in" in one[1]
-    for task, step in (("cannot_report", "2"), ("cannot_score", "1")):
+    assert one[2] == two[2]
+    assert re.match("a checkpoint takes .* GiB free: make room", one[2])
+    for task, step in (("cannot_report", "2"), ("cannot_score", "1"), ("lacks_room", "2")):
         assert [path.name for path in (tmp_path / task / "checkpoints").iterdir()] == [step]
 
 

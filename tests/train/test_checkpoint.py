@@ -226,6 +226,22 @@ def test_a_checkpoint_that_cannot_be_written_is_told_in_a_sentence(tmp_path, sta
         checkpoints.close()
 
 
+def test_a_checkpoint_without_room_is_refused_before_it_is_begun(tmp_path, start, wanted, monkeypatch):
+    checkpoints, state = checkpoint.Checkpoints(tmp_path), start()
+    checkpoints.save(1, snapshot(state, ref_params=state.params))
+    sizes = [x.nbytes for x in jax.tree.leaves((state, state.params))]
+    full = shutil.disk_usage(tmp_path)._replace(free=sum(sizes) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    checkpoints.save(1, snapshot(state, ref_params=state.params))  # it is there
+    with pytest.raises(ValueError, match=r"a checkpoint takes .* GiB and the disk of .* free: make room"):
+        checkpoints.save(2, snapshot(state, ref_params=state.params))
+    assert checkpoints.failed  # no run tries once more
+    checkpoints.save(2, snapshot(state))
+    checkpoints.close()
+    assert not checkpoints.failed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
 def test_a_disk_without_any_room_is_told_once(tmp_path, start):
     checkpoints = checkpoint.Checkpoints(tmp_path)
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
