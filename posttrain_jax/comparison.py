@@ -79,8 +79,7 @@ class Comparison:
     """Divides the logits of both sides; None takes the one that tokens are scored at."""
 
     def __post_init__(self):
-        if self.temperature is not None and not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: distributions are compared at a positive one only.")
+        _check_temperature(self.temperature)
 
 
 @runtime_checkable
@@ -106,8 +105,7 @@ class Stored:
     """What divides p's logits, as q's were divided; None takes the one that tokens are scored at."""
 
     def __post_init__(self):
-        if self.temperature is not None and not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: distributions are compared at a positive one only.")
+        _check_temperature(self.temperature)
 
     @property
     def logits(self) -> Mapping[str, float]:
@@ -211,3 +209,8 @@ class Comparing(Protocol):
     def comparisons(self, batch: Any) -> Mapping[str, Request]:
         """The divergences to compute for these rows, by the names they will have."""
         ...
+
+
+def _check_temperature(temperature: float | None) -> None:
+    if temperature is not None and not temperature > 0:
+        raise ValueError(f"temperature is {temperature}: distributions are compared at a positive one only.")

@@ -52,7 +52,7 @@ def join(index: int, parts: Sequence[tuple[encoding.Ids, encoding.Ids]]) -> enco
         ValueError: the prompts share no first token.
     """
     prompts = [prompt for prompt, completion in parts if completion]
-    alike = (len(set(column)) == 1 for column in zip(*prompts, strict=False))
+    alike = (len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False))
     shared = sum(itertools.takewhile(bool, alike))
     if shared == 0:
         raise ValueError("the prompts share no first token, and an empty prompt predicts nothing: begin with a BOS.")

@@ -221,7 +221,9 @@ class Instructed:
 
 
 Alone = Demonstrated | Labelled
+"""One completion a row."""
 Several = Ranked | Listed | curriculum.Stage
+"""As many as the row lists."""
 Kind = Pairs | Alone | Several | Differing | Contrasted | Excerpted | Explained | Instructed
 """All of them."""
 

@@ -21,7 +21,7 @@ def placed(values: Float[Array, "P G d"], mask: Bool[Array, "P G T"]) -> Float[A
 
 
 def uncentred(*rewards: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """(r_1 + r_2 + ...)^2: Bradley and Terry leave the sum of a pair's rewards open, this holds it near 0.
+    """(r_1 + r_2 + ...)^2: Bradley and Terry leave the sum of a pair's rewards open; this holds it near 0.
 
     Source: Eisenstein et al. 2023, arXiv:2312.09244, as in TRL.
     """

@@ -25,7 +25,9 @@ class Quick:
     """A compiled function with compiler options, which JAX takes for whole programs: within another it has none."""
 
     alone: Any
+    """Jitted with the options."""
     within: Any
+    """Jitted without: for a call inside another program."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """The function's result."""

@@ -180,8 +180,8 @@ class Collector:
     def _scores(self, here: types.Rollout, samples: list[list[scoring.Sample]]) -> report.Scores:
         """Of all completions, or without the given ones, where nobody is to be asked about these."""
         if self._rewards is None:
-            rows, group = here.truncated.shape
-            return report.nothing((rows, group))
+            count, size = here.truncated.shape
+            return report.nothing((count, size))
         asked = here.truncated.shape[1] - (0 if self._arranged.rewarded else self._arranged.given)
         try:
             return self._rewards.score([row[:asked] for row in samples])
