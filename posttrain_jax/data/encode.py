@@ -121,11 +121,16 @@ class Tally:
         self.limits = limits
         self.tokenizer = tokenizer
         self._counts: collections.Counter[str] = collections.Counter()
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the first row's columns
 
     def fit(
         self, index: int, prompt: Ids, completions: Sequence[Ids], columns: Mapping[str, Any] | None = None
     ) -> TokenRow | None:
         """The row within its limits, or None where a policy leaves it out."""
+        numbers = {name: np.asarray(x, np.float32) for name, x in (columns or {}).items()}
+        for name, x in numbers.items():
+            if x.shape != (first := self._shapes.setdefault(name, x.shape)):
+                raise ValueError(f"the numbers {name!r} have shape {x.shape} where the first row's have {first}.")
         kept = self._fit_prompt(prompt)
         cut = [self._fit_completion(ids) for ids in completions]
         if kept is None or None in cut:
@@ -138,7 +143,6 @@ class Tally:
         )
         arrays = tuple(np.asarray(ids, np.int32) for ids in cut if ids is not None)
         self._counts["equal"] += len(arrays) > 1 and all(np.array_equal(x, arrays[0]) for x in arrays[1:])
-        numbers = {name: np.asarray(x, np.float32) for name, x in (columns or {}).items()}
         return TokenRow(np.asarray(kept, np.int32), arrays, index, numbers)
 
     def keep(self, row: TokenRow) -> TokenRow | None:

@@ -4,7 +4,7 @@ Each raises ValueError for a row that does not fit; who calls it knows, and name
 """
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,6 +114,8 @@ class PreferenceFields:
         """The row's preference."""
         named = {"scores": self.scores, "win_rates": self.win_rates}
         columns = {name: [number(row, one) for one in given] for name, given in named.items() if given is not None}
+        if not all(0 <= rate <= 1 for rate in columns.get("win_rates", ())):
+            raise ValueError(f"fields {self.win_rates} hold {columns['win_rates']}: a win rate is from 0 to 1.")
         return Preference(self.prompt(row), text(row, self.chosen), text(row, self.rejected), columns)
 
 
@@ -154,7 +156,10 @@ class RankingFields:
         texts = [text({self.completions: one}, self.completions) for one in completions]
         if self.scores is None:
             return Ranking(self.prompt(row), texts, None)
-        scores = [number({self.scores: one}, self.scores) for one in entry(row, self.scores)]
+        told = entry(row, self.scores)
+        if not isinstance(told, Sequence) or isinstance(told, str):
+            raise ValueError(f"field {self.scores!r} holds {told!r:.60}, not a list of numbers.")
+        scores = [number({self.scores: one}, self.scores) for one in told]
         if len(scores) != len(texts) or len(set(scores)) != len(scores):
             raise ValueError(f"field {self.scores!r} holds {scores!r:.60}: give {len(texts)} scores that all differ.")
         order = sorted(range(len(scores)), key=lambda place: -scores[place])
@@ -216,7 +221,7 @@ def text(row: Mapping[str, Any], name: str) -> str:
 def number(row: Mapping[str, Any], name: str) -> float:
     """The field `name` of a row, which must be a finite number."""
     value = entry(row, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"field {name!r} holds {type(value).__name__} {value!r:.60}, not a finite number.")
     return float(value)
 

@@ -42,7 +42,7 @@ class SolutionFields:
             ValueError: not as many labels as steps, or one that is none.
         """
         steps, labels = fields.entry(row, self.steps), fields.entry(row, self.labels)
-        if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps or len(steps) != len(labels):
+        if not (_listed(steps) and _listed(labels)) or not steps or len(steps) != len(labels):
             raise ValueError(f"fields {self.steps!r} and {self.labels!r} must be lists, a label for each step.")
         texts = [fields.text({self.steps: one}, self.steps) for one in steps]
         known = [None if one is None else self._label(one) for one in labels]
@@ -70,7 +70,8 @@ def encode(
         rows: examples.
         read: from a row to its solution: `SolutionFields` or any function.
         tokenizer: of the model.
-        limits: in tokens; the completion's is the width of the column. A step that is cut has no label.
+        limits: in tokens; the completion's is the width of the column. A step that is cut has no label, and a row
+            without any is left out.
         separator: what stands between steps, and in none.
         max_bad_fraction: share of the rows that may be unfit and is left out and counted; with 0 the first is an error.
     """
@@ -84,6 +85,8 @@ def encode(
         example = read(rows[index])
         prompt, (ids,) = encoding.group(tokenizer, example.prompt, [separator.join(example.steps)])
         labels = _labels([ended(token) for token in ids], example.labels, separator)
+        if np.isnan(labels[: limits.completion]).all():
+            return tally.leave_out()
         row = tally.fit(index, prompt, [ids])
         if row is None:
             return None
@@ -94,6 +97,10 @@ def encode(
         return dataclasses.replace(row, columns={"step_labels": values})
 
     return tally.collect(rows, make, max_bad_fraction=max_bad_fraction)
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _labels(found: Sequence[int], labels: Sequence[float | None], separator: str) -> Float[np.ndarray, "T"]:

@@ -133,14 +133,18 @@ def plain(x: float) -> float | None:
 
 
 def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSON-lines file; a line that a kill cut short ends the file."""
+    """The whole lines of a JSON-lines file; a line that a kill or a power cut spoilt ends the file."""
     path = pathlib.Path(path)
     lines = []
-    for text in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
+    # what a power cut leaves need not be text
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
             break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
     return lines
 
 

@@ -53,6 +53,21 @@ def test_dialogues_split_at_the_last_turn():
             "no field 'completion'; the row has 'prompt', 'ans",
         ),
         (fields.DemonstrationFields(), {"prompt": "p", "completion": 4}, "'completion' holds int 4, not text"),
+        (
+            fields.RankingFields(scores="s"),
+            {"prompt": "p", "completions": ["a", "b"], "s": 3},
+            "3, not a list of numbers",
+        ),
+        (
+            fields.PreferenceFields(scores=("s", "s")),
+            {"prompt": "p", "chosen": "a", "rejected": "b", "s": 10**400},
+            "'s' holds int 1000.*, not a finite number",
+        ),
+        (
+            fields.PreferenceFields(win_rates=("s", "t")),
+            {"prompt": "p", "chosen": "a", "rejected": "b", "s": 0.5, "t": 2},
+            r"\('s', 't'\) hold \[0.5, 2.0\]: a win rate is from 0 to 1",
+        ),
         (fields.PromptFields(), {"prompt": 4}, "neither text nor messages"),
         (fields.PromptFields(), {"prompt": []}, "neither text nor messages"),
         (fields.ConversationFields(), {"messages": [USER]}, "must end with an assistant's"),

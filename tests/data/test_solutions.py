@@ -26,6 +26,10 @@ def test_labels_stand_at_the_last_token_of_each_step():
 def test_a_step_that_is_cut_has_no_label():
     row = encoded([True, False, True], limits=encode.Limits(prompt=4, completion=4))
     np.testing.assert_array_equal(row.columns["step_labels"], [[np.nan, np.nan, 1, np.nan]])
+    with pytest.raises(
+        ValueError, match="none of the 1 rows is fit and within the limits of 4 prompt and 2 completion"
+    ):
+        encoded([True, False, True], limits=encode.Limits(prompt=4, completion=2))
     with pytest.raises(ValueError, match="cut completions behind"):
         encoded([1, 0, 1], limits=encode.Limits(prompt=4, completion=4, long_completion=encode.keep_end))
 
@@ -35,6 +39,9 @@ def test_a_step_that_is_cut_has_no_label():
     [
         ([1, 0], ["a"], "a label for each step"),
         ([], [], "a label for each step"),
+        (None, ["a"], "must be lists, a label for each step"),
+        ("+", ["a"], "must be lists"),
+        ([None, None], ["a", "b"], "none of the 1 rows is fit"),
         ([2], ["a"], "from 0 to 1"),
         (["+"], ["a"], "not a finite number"),
         ([1, 0], ["a;b", "c"], "2 steps are cut into 3"),

@@ -14,7 +14,19 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from posttrain_jax.data import batch, demonstrations, encode, entries, fields, iterate, preferences, prompts, source
+from posttrain_jax.data import (
+    batch,
+    demonstrations,
+    encode,
+    entries,
+    fields,
+    iterate,
+    preferences,
+    prompts,
+    reading,
+    solutions,
+    source,
+)
 from posttrain_jax.environment import host, toolbox
 from posttrain_jax.losses import difficulty, ensemble
 from posttrain_jax.models import config, pretrained, scalar_model, sharding, tokenizer, vocabulary
@@ -429,6 +441,21 @@ BEFORE = {
     "an output folder that is a file": (
         a_file_there,
         r"the folder .*taken cannot be written to \(File exists\): give another one, or mend its permissions",
+    ),
+    "steps without a label": (
+        lambda w: solutions.encode(
+            [{"prompt": "a=", "completions": ["ab"], "labels": [None]}], solutions.SolutionFields(), WORDS, LIMITS
+        ),
+        r"none of the 1 rows is fit and within the limits of 4 prompt and 4 completion tokens: raise these",
+    ),
+    "lists of numbers of several lengths": (
+        lambda w: reading.encode(
+            reading.Pairs(numbers={"annotator": "rater"}),
+            [{"prompt": "a", "chosen": "b", "rejected": "c", "rater": rater} for rater in (1, [1, 2])],
+            WORDS,
+            LIMITS,
+        ),
+        r"row 1: the numbers 'annotator' have shape \(2,\) where the first row's have \(\)",
     ),
     "an output folder without permission": (read_only, r"cannot be written to \(Permission denied\): give another one"),
     "a disk without room for checkpoints": (

@@ -32,6 +32,13 @@ def test_json_lines_resume_drops_what_is_run_again(tmp_path):
     assert metrics.read(tmp_path / "metrics.jsonl") == []
 
 
+@pytest.mark.parametrize("spoilt", [b"\x00\x00", b"\xff\xfe\n", b"7\n", b'{"step": 2'])
+def test_a_spoilt_line_ends_the_file(tmp_path, spoilt):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + spoilt)
+    metrics.JsonLines(tmp_path, resumed_step=2).close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
 def test_several_pass_everything_on(tmp_path):
     loggers = metrics.Several([metrics.JsonLines(tmp_path / name) for name in "ab"])
     assert isinstance(loggers, metrics.Logger)
