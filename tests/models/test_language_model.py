@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,16 @@ def test_neither_what_travels_nor_the_program_grows_with_depth():
         return len(jax.tree.leaves(params)), str(traced).count("\n")
 
     assert size(2) == size(5)
+
+
+def test_bfloat16_operands_are_added_up_in_float32():
+    """In the program, as a CPU adds up in float32 whatever it says: layers, attention and head."""
+    model, groups = tiny.model(dtype=jnp.bfloat16), tiny.groups(P=1, S=2, G=1, T=2)
+    stats = jax.jit(lambda params: model.token_stats(params, groups))
+    text = stats.lower(model.abstract_params()).as_text()
+    lines = [line.split(" : ")[-1] for line in text.splitlines() if "dot_general" in line]
+    assert len(lines) > 10
+    assert {tuple(re.findall(r"tensor<(?:\d+x)*(\w+)>", line)) for line in lines} == {("bf16", "bf16", "f32")}
 
 
 def test_padding_and_tokens_outside_the_mask_change_nothing():

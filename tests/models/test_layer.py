@@ -42,6 +42,21 @@ def test_each_half_of_a_layer_adds_its_product(inside):
     np.testing.assert_allclose(between[1] - residual[0], mixed[1] @ params["blocks"]["output"][1], atol=1e-5)
 
 
+def test_neither_the_stream_nor_what_is_added_to_it_is_rounded_beside_bfloat16_operands():
+    """Of many layers, each adds little to a large stream: in bfloat16 what is added would be lost."""
+    model, groups = tiny.model(dtype=jnp.bfloat16), tiny.groups(P=2, G=2)
+    params = tiny.params(model)
+    take = lambda made: (made.between, made.gated, made.residual)  # noqa: E731
+    _, (between, gated, residual) = jax.jit(lambda params: model.states(params, groups, take))(params)
+    for stream in (between, residual):
+        assert stream.dtype == jnp.float32
+        rounded = np.asarray(stream.astype(jnp.bfloat16).astype(jnp.float32))
+        assert np.mean(rounded != np.asarray(stream)) > 0.9
+    weights = np.asarray(params["blocks"]["down"].astype(jnp.bfloat16), np.float32)
+    added = np.einsum("lpgtm,lmd->lpgtd", np.asarray(gated, np.float32), weights)
+    np.testing.assert_allclose(residual - between, added, atol=1e-5)
+
+
 def test_means_are_over_the_width():
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,16 @@ def test_sampler_and_trainer_in_bfloat16():
     assert np.quantile(errors, 0.5) < 0.005
     assert np.quantile(errors, 0.95) < 0.03
     assert (np.expm1(errors) > 0.1).mean() < 0.01
+
+
+def test_bfloat16_operands_are_added_up_in_float32():
+    """As in the trainer's program (`tests/models/test_language_model.py`)."""
+    model, groups = tiny.model(dtype=jnp.bfloat16), tiny.groups(P=1, S=2)
+    asked = groups.prompts, groups.prompt_lengths, groups.group_ids, jax.random.key(0)
+    text = generate.make_generate(model, SAMPLING, G).lower(model.abstract_params(), *asked).as_text()
+    lines = [line.split(" : ")[-1] for line in text.splitlines() if "dot_general" in line]
+    assert len(lines) > 10
+    assert {tuple(re.findall(r"tensor<(?:\d+x)*(\w+)>", line)) for line in lines} == {("bf16", "bf16", "f32")}
 
 
 @pytest.mark.parametrize("mesh", sparing.some({"each axis 2": EIGHT, "fsdp 8": (1, 8, 1)}, "each axis 2"))
