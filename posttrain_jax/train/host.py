@@ -1,11 +1,15 @@
 """How a script starts on several hosts: the same command on each, and every host runs every program."""
 
 import dataclasses
+import sys
+import threading
 
 import jax
 
 LOST_AFTER_S = 60
 """Seconds until the other processes end when one of them has died or failed."""
+TOLD_AFTER_S = 20
+"""Seconds of waiting at the start until somebody is told what is waited for; JAX itself aborts after five minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,9 @@ class Hosts:
         given = [x is not None for x in (self.coordinator, self.count, self.index)]
         if any(given) and not all(given):
             raise ValueError(f"{self} is incomplete: give coordinator, count and index, or none of them.")
+        waiting = threading.Timer(TOLD_AFTER_S, self._tell)
+        waiting.daemon = True
+        waiting.start()
         try:
             jax.distributed.initialize(
                 self.coordinator,
@@ -42,3 +49,16 @@ class Hosts:
             # what jax says where nothing knows of other processes
             if "coordinator_address should be defined" not in str(error):
                 raise
+        finally:
+            waiting.cancel()
+
+    def _tell(self) -> None:
+        """That others are missing, on the terminal: which ones, JAX does not say."""
+        own = "This process" if self.index is None else f"Process {self.index} of {self.count}"
+        where = "" if self.coordinator is None else f" at {self.coordinator}"
+        print(
+            f"{own} still waits for the others{where} after {TOLD_AFTER_S} s: the same command must run on every host,"
+            " and reach the first one.",
+            file=sys.stderr,
+            flush=True,
+        )
