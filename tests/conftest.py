@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, JAX's strict modes, and one folder of compiled programs, for every test."""
 
+import contextlib
 import functools
 import gc
 import os
@@ -40,6 +41,19 @@ def pytest_collection_finish():
     """What is imported stays: no need to go through it again and again."""
     gc.freeze()
     gc.enable()
+    import programs  # of the library, which is imported with its annotations checked
+
+    programs.share()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Tests that count what is compiled, or change what is traced, share no programs with others."""
+    import programs
+
+    alone = {"compiled", "monkeypatch"} & set(item.fixturenames)
+    with programs.apart() if alone else contextlib.nullcontext():
+        return (yield)
 
 
 def pytest_runtest_teardown():

@@ -118,7 +118,7 @@ OFFLINE = {
 """A recipe, rows, their limits, and how the command line says that they are read."""
 
 
-@pytest.mark.parametrize("name", sparing.names(OFFLINE, "kto", "graded"))
+@pytest.mark.parametrize("name", sparing.names(OFFLINE, "graded"))
 def test_given_completions(tmp_path, saved, name):
     recipe, rows, limits, words = OFFLINE[name]
     common = ["--model", "m", "--data", jsonl(tmp_path / "rows.jsonl", rows), "--folder", tmp_path / "run"]

@@ -39,7 +39,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", sparing.some(RECIPES, "DCPO", "ARES beside a moving reference"))
+@pytest.mark.parametrize("recipe", sparing.some(RECIPES, "DCPO"))
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, recipe):
     moving = reference.Moving(0.5, every=2) if isinstance(recipe, ares.ARES) else None
 
