@@ -18,10 +18,14 @@ FLAGS = (
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import pjit  # noqa: E402
 from jax._src.interpreters import mlir, pxla  # noqa: E402
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # the first example compiles
+hypothesis.settings.load_profile("unhurried")
 
 gc.disable()  # until everything is imported, which makes much and throws little away
 gc.set_threshold(50_000, 20, 100)  # and seldom afterwards: what JAX keeps, it keeps
