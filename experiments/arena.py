@@ -12,7 +12,7 @@ import optax
 from posttrain_jax import types
 from posttrain_jax.losses import focus
 from posttrain_jax.recipes import nested
-from posttrain_jax.train import credit
+from posttrain_jax.train import held
 
 QUICK = {"xla_backend_optimization_level": 1}
 """Compiles three times faster than the default, and what it compiles is as fast here."""
@@ -67,11 +67,11 @@ def learn(entry: arena_rollout.Entry, adam: optax.GradientTransformation, known,
 
     def update(carry, _):
         params, moments = carry
-        batch = credited(params)[0] if isinstance(recipe, credit.Following) and recipe.credits_anew else held
+        batch = credited(params)[0] if held.follows(recipe) else first
         gradient = jax.grad(lambda p: recipe.loss(digit_policy.stats(p, found.groups), batch)[0])(params)
         change, moments = adam.update(gradient, moments, params)
         return (optax.apply_updates(params, change), moments), None
 
-    held, after = credited(params)
+    first, after = credited(params)
     (params, moments), _ = jax.lax.scan(update, (params, moments), length=entry.updates)
     return params, moments, after

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -11,9 +11,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, PyTree
 
-from posttrain_jax import arrangement, comparison, scoring, types
+from posttrain_jax import comparison, scoring, types
 from posttrain_jax.models import group_spread, layer, likeliest, platform, scalar_model, token_influence, transport
-from posttrain_jax.train import update
+from posttrain_jax.train import held, update
 
 
 class Credited(NamedTuple):
@@ -39,34 +39,6 @@ class Layered(Protocol):
     def states(self, params: PyTree, groups: types.Groups, take: layer.Emit) -> tuple[Array, PyTree]:
         """Hidden states that predict tokens, and what `take` keeps of every layer there."""
         ...
-
-
-@runtime_checkable
-class Following(Protocol):
-    """An informed recipe whose credit follows the policy from update to update on a rollout, not only to the first."""
-
-    @property
-    def credits_anew(self) -> bool:
-        """Whether the loop credits again before each further update; memory and `old_logps` stay the rollout's."""
-        ...
-
-
-@runtime_checkable
-class Correcting(Protocol):
-    """A recipe that weighs completions by how far the policy lies from what sampled them."""
-
-    @property
-    def corrects_sampler(self) -> bool:
-        """Whether it does."""
-        ...
-
-
-def within(recipe: Any) -> Iterator[Any]:
-    """The recipe, and those that it holds, from the outermost on."""
-    yield recipe
-    while isinstance(recipe, arrangement.Holding):
-        recipe = recipe.recipe
-        yield recipe
 
 
 def init_memory(recipe: types.Loss) -> PyTree:
@@ -161,6 +133,7 @@ def _check_kind(recipe: AnyRecipe, model: update.Model, others: Mapping[str, str
     first = next(iter(inspect.signature(recipe.credit).parameters))
     if first in others:
         raise ValueError(f"{type(recipe).__name__} learns from {others[first]}.")
+    held.check(recipe)
     read = next(iter(inspect.signature(recipe.loss).parameters.values())).annotation
     if (read is scoring.Scores) != isinstance(model, scalar_model.ScalarModel):
         wanted = "a reward model (`ScalarModel`)" if read is scoring.Scores else "a model of words"

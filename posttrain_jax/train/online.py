@@ -21,6 +21,7 @@ from posttrain_jax.train import (
     credit,
     experience,
     given,
+    held,
     judging,
     metrics,
     player,
@@ -210,13 +211,11 @@ class _Stages:
     def learn(
         self, state: types.TrainState, ref: reference.Reference, found: experience.Experience, batch: Any, fixed: PyTree
     ) -> tuple[types.TrainState, dict[str, float]]:
-        """All updates on a rollout, up to one that is not finite, and the numbers of the last.
-
-        A recipe that follows the policy credits anew before each: with what it remembered before the rollout.
-        """
+        """All updates on a rollout, up to one that is not finite, and the numbers of the last; a recipe that follows
+        the policy is credited anew before each, with what it remembered before the rollout."""
         rollout, values = found.rollout, dict[str, float]()
         for number in range(self._parts.updates_per_rollout):
-            if number > 0 and isinstance(self._parts.recipe, credit.Following) and self._parts.recipe.credits_anew:
+            if number > 0 and held.follows(self._parts.recipe):
                 anew = self._consult(state, ref, found, fixed).batch
                 same = isinstance(anew, types.PolicyBatch)
                 batch = dataclasses.replace(anew, old_logps=batch.old_logps) if same else anew

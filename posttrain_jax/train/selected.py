@@ -12,7 +12,7 @@ from posttrain_jax import types
 from posttrain_jax.data import iterate
 from posttrain_jax.rewards import report
 from posttrain_jax.rollout import selection
-from posttrain_jax.train import credit, experience, metrics, rows
+from posttrain_jax.train import experience, held, metrics, rows
 
 
 def check(chosen: selection.Selection | None, recipe: types.Loss, others: Sequence[object]) -> None:
@@ -22,7 +22,7 @@ def check(chosen: selection.Selection | None, recipe: types.Loss, others: Sequen
     """
     if chosen is not None and any(other is not None for other in others):
         raise ValueError("a selection sees neither a judge's rewards nor players: give one of them.")
-    corrected = any(isinstance(one, credit.Correcting) and one.corrects_sampler for one in credit.within(recipe))
+    corrected = any(isinstance(one, held.Correcting) and one.corrects_sampler for one in held.within(recipe))
     if chosen is not None and selection.replays(chosen) and not corrected:
         raise ValueError(
             f"{chosen!r} replays completions of earlier steps, which {type(recipe).__name__} would take for the"

@@ -14,7 +14,9 @@ from posttrain_jax import masked, types
 from posttrain_jax.data import batch, encode, fields, iterate, prompts
 from posttrain_jax.losses import implicit_reward, limit, multiplier, pairing, running, weight
 from posttrain_jax.models import vocabulary
+from posttrain_jax.recipes.distillation import minillm
 from posttrain_jax.recipes.policy.constrained import Constrained
+from posttrain_jax.recipes.policy.reweighted import Reweighted
 from posttrain_jax.recipes.policy.rloo import RLOO
 from posttrain_jax.recipes.preference import dpo, online_preference, wpo
 from posttrain_jax.rewards import combine, pool
@@ -177,11 +179,20 @@ def test_a_preference_recipe_learns_from_its_own_rollouts(tmp_path, model, start
     assert any(line["chosen_reward"] != 0 for line in lines)
 
 
-def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout_once(tmp_path, model, start):
-    parts = dataclasses.replace(sampled(model), recipe=Watching(), updates_per_rollout=2)
+@pytest.mark.parametrize("recipe", [Watching(), Reweighted((("a", 1.0),), Watching())], ids=["alone", "held"])
+def test_a_recipe_looks_at_the_policy_before_each_update_and_remembers_a_rollout_once(tmp_path, model, start, recipe):
+    parts = dataclasses.replace(sampled(model), recipe=recipe, updates_per_rollout=2)
     state = online.run_online(parts, run.Plan(tmp_path, steps=1), start)
     assert metrics.read(tmp_path / "metrics.jsonl")[-1]["moved"] > 1e-4
-    assert float(state.memory.count) == 16
+    _, inner = state.memory if isinstance(recipe, Reweighted) else (None, state.memory)
+    assert float(inner.count) == 16
+
+
+def test_a_recipe_whose_comparisons_are_not_handed_on_is_refused(model):
+    held = Reweighted((("a", 1.0),), minillm.MiniLLM())
+    with pytest.raises(ValueError, match="Reweighted does not hand on what MiniLLM compares the policy with: train"):
+        credit.make_online(model, held, reference.make_score(model), {}, temperature=1.0)
+    credit.make_online(model, held.recipe, reference.make_score(model), {}, temperature=1.0)
 
 
 def test_wpo_looks_at_whole_distributions(tiny):
