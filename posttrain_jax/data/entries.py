@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import shutil
 import zlib
 from collections.abc import Sequence
 
@@ -29,11 +30,23 @@ class Writer:
     """Takes the entries of one completion after the other; only when all are there does the folder count as whole."""
 
     def __init__(self, folder: pathlib.Path, rows: Sequence[encode.TokenRow], count: int):
-        """Begin with nothing written; `count` is k."""
+        """Begin with nothing written; `count` is k.
+
+        Raises:
+            ValueError: k is below 1, or the disk has no room.
+        """
+        if count < 1:
+            raise ValueError(f"{count} entries of each token say nothing: store at least 1.")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "about.json").unlink(missing_ok=True)
         self._folder, self._rows, self._done, self._largest = folder, rows, 0, 0
         self._total, open_array = int(_starts(rows)[-1]), np.lib.format.open_memmap
+        needed, free = 8 * count * self._total, shutil.disk_usage(folder).free
+        if needed > free:  # an array on a disk that is full ends the process without a word
+            raise ValueError(
+                f"{count} entries of {self._total} tokens take {needed / 2**30:.3g} GiB and the disk of {folder} has"
+                f" {free / 2**30:.3g} GiB free: store fewer, make room, or give a folder on another disk."
+            )
         shape = (self._total, count)
         self._ids = open_array(folder / "ids.npy", mode="w+", dtype=np.int32, shape=shape)
         self._log_probs = open_array(folder / "log_probs.npy", mode="w+", dtype=np.float32, shape=shape)

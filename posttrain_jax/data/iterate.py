@@ -167,7 +167,10 @@ class Batches(Generic[Row, Batch]):
         """
         for name, value in self._order.items():
             if state[name] != value:
-                raise ValueError(f"the saved data order has {name} {state[name]} and this one {value}; use the same.")
+                raise ValueError(
+                    f"the saved data order has {name} {state[name]} and this one {value}: go on with the same data,"
+                    " tokenizer, limits, batch size and seed, or give another folder."
+                )
         self._indices.set_state(state["indices"])
 
 

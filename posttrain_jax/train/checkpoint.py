@@ -195,15 +195,15 @@ class Checkpoints:
             return {}, "not all of its files can be read"
 
     def _refuse_foreign(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-        """Name the first array that the checkpoint lacks, has besides, or has in another shape."""
+        """Name the first array that the checkpoint lacks, has besides, or has in another shape or type."""
         for part in [name for name in ARRAYS if name in wanted]:
-            there = {name: tuple(x.shape) for name, x in saved[part].items()}
-            here = {name: tuple(x.shape) for name, x in wanted[part].items()}
+            there = {name: leaf.kind(x) for name, x in saved[part].items()}
+            here = {name: leaf.kind(x) for name, x in wanted[part].items()}
             for name in [*there, *here]:
                 if there.get(name) != here.get(name):
                     raise ValueError(
                         f"checkpoint {self.folder / str(step)} has {name} of shape {there.get(name)} where the run has"
-                        f" {here.get(name)}: resume with its model and optimizer, or start a new folder."
+                        f" {here.get(name)}: resume with its model, precision and optimizer, or start a new folder."
                     )
 
     def _put_aside(self, damaged: dict[int, str], whole: int) -> None:

@@ -104,7 +104,7 @@ def fit(wanted: PyTree[jax.ShapeDtypeStruct], params: PyTree[Array | np.ndarray]
 
 
 def positions(prompt: int, completion: int, longest: int) -> None:
-    """The model knows as many positions as prompt and completion have tokens."""
+    """The model, or that of several with the fewest, knows as many positions as prompt and completion have tokens."""
     if prompt + completion > longest:
         raise ValueError(
             f"prompts of {prompt} and completions of {completion} tokens exceed the {longest} positions that the model"

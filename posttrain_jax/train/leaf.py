@@ -53,6 +53,11 @@ def key_target(x: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=x.sharding)
 
 
+def kind(x: Any) -> str:
+    """Shape and type of an array, or of what is known of one."""
+    return f"{tuple(x.shape)} {np.dtype(x.dtype).name}"
+
+
 def checksum(arrays: dict[str, Array], whole: NamedSharding) -> int:
     """A number that one changed bit changes, the same on every mesh: sums of words, modulo 2**32, are exact.
 

@@ -79,7 +79,8 @@ def run_offline(
     learn = capacity.checked("the update", _learner(parts, plan, others))
     _check(parts)
     with run.Run(plan, provenance.parts_of(parts), loggers) as journal, tracing.Guard() as guard:
-        ref = reference.Reference(parts.moving, reference.start(parts.moving, params, ref_params))
+        start, read = reference.start(parts.moving, params, ref_params), reference.read(recipe)
+        ref = reference.Reference(parts.moving, start, read=read)
         state = journal.begin(parts.model, parts.optimizer, params, parts.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in guard.steps(journal.steps()):
@@ -135,4 +136,5 @@ def _check(parts: Offline) -> None:
     first = iterate.ahead(parts.data)
     with process.as_one():
         checks.counted_rows(first.completion_mask, first.group_ids)
-    checks.positions(first.prompts.shape[1], first.completions.shape[2], parts.model.config.max_position)
+    longest = reference.positions(parts.model, parts.fixed)
+    checks.positions(first.prompts.shape[1], first.completions.shape[2], longest)

@@ -107,8 +107,8 @@ def run_online(
     stages = _Stages(parts, plan, others, frozen=lora.split(params)[1])
     memory = credit.init_memory(parts.recipe)
     with run.Run(plan, provenance.of_online(parts), loggers) as journal, tracing.Guard() as guard:
-        start = reference.start(parts.moving, params, ref_params)
-        ref = reference.Reference(parts.moving, start, parts.versions, params)
+        start, read = reference.start(parts.moving, params, ref_params), reference.read(parts.recipe, parts.players)
+        ref = reference.Reference(parts.moving, start, parts.versions, params, read=read)
         state = journal.begin(parts.model, parts.optimizer, params, stages.data, memory=memory, ref=ref)
         journal.before(evaluate, state)
         for step in guard.steps(journal.steps()):
@@ -151,7 +151,7 @@ class _Stages:
             checks.double_bos(first.prompts, parts.tokenizer.bos_id)
             checks.readable(parts.rewards, first.rows[0], parts.group_size)
         widths = first.prompts.shape[1], parts.sampling.max_new_tokens
-        checks.positions(*widths, parts.model.config.max_position)
+        checks.positions(*widths, reference.positions(parts.model, parts.fixed))
         judging.check(parts.judge, parts.tokenizer, parts.model.mesh, widths)
         model, size, temperature = parts.model, parts.group_size, parts.sampling.temperature
         self._parts, self._frozen = parts, frozen

@@ -82,10 +82,13 @@ def of_tokenizer(words: tokenizer.Tokenizer) -> dict[str, str]:
     return {"tokenizer": told}
 
 
-def of_base(frozen: PyTree, mesh: Mesh) -> dict[str, str]:
-    """Which base lies under a run's adapters, if any: checkpoints do not hold it, and must not go on over another."""
-    checksum = leaf.checksum(leaf.flatten(frozen), jax.NamedSharding(mesh, jax.P())) if frozen else 0
-    return {"base": f"of checksum {checksum:08x}"} if frozen else {}
+def of_weights(name: str, params: PyTree, mesh: Mesh) -> dict[str, str]:
+    """Which weights these are, if any: checkpoints do not hold them, and must not go on with others.
+
+    They are the base under a run's adapters, or a reference that stands still.
+    """
+    checksum = leaf.checksum(leaf.flatten(params), jax.NamedSharding(mesh, jax.P())) if params else 0
+    return {name: f"of checksum {checksum:08x}"} if params else {}
 
 
 def refuse(folder: pathlib.Path, about: Mapping[str, str], saved: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,17 @@ class Fixed:
     params: PyTree
     tokenizer: tokenizer.Tokenizer
     """That the model was trained with: it must be the policy's."""
+
+
+def read(recipe: types.Recipe, players: object = None) -> bool:
+    """Whether the loss of `recipe`, or what the `players` draw, depends on the reference."""
+    return recipe.needs_ref or isinstance(recipe, comparison.Comparing) or players is not None
+
+
+def positions(model: Any, fixed: Mapping[str, Fixed]) -> int:
+    """As many as the policy and all of these were made for."""
+    models: list[Any] = [model, *(other.model for other in fixed.values())]
+    return min(one.config.max_position for one in models)
 
 
 def load(like: pretrained.Checkpoint, folders: Mapping[str, str]) -> dict[str, Fixed]:
@@ -132,6 +144,8 @@ class Reference:
         params: PyTree,
         versions: Mapping[str, Moving] | None = None,
         policy: PyTree | None = None,
+        *,
+        read: bool = True,
     ):
         """Begin with `params`, which are copied where they will move: a base under adapters is not.
 
@@ -140,12 +154,19 @@ class Reference:
             params: the reference's.
             versions: how others follow it, by role: the policy of some steps ago, its average.
             policy: what they begin with.
+            read: whether anything of the run depends on the reference.
         """
         self._moving = moving
         moved, self._frozen = lora.split(params)
         self.params = params if moving is None else lora.join(copy(moved), self._frozen)
         trained, self._base = lora.split(policy)
         self._versions = {role: (rule, copy(trained)) for role, rule in (versions or {}).items()}
+        self._read = read
+
+    @property
+    def still(self) -> PyTree:
+        """What no checkpoint holds, and a run must find again as it was to go on: a reference that stands still."""
+        return self.params if self._read and self._moving is None else {}
 
     @property
     def versions(self) -> dict[str, PyTree]:

@@ -108,11 +108,13 @@ class Run:
 
         Raises:
             ValueError: batches do not divide, the disk has no room, no checkpoint is whole, or it is one of another
-                run: model, base, order of data or `about` (`compute` and `optimizer` aside) differ; processes differ.
+                run: model, base, reference, order of data or `about` (`compute` and `optimizer` aside) differ;
+                processes differ.
         """
         checks.fit(model.abstract_params(), params)
         params, self.frozen = lora.split(params)
-        self.about |= provenance.of_base(self.frozen, model.mesh)
+        self.about |= provenance.of_weights("base", self.frozen, model.mesh)
+        self.about |= provenance.of_weights("ref", ref.still, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)
         moved = ref.abstract(wanted.params)
         checks.batch(iterate.ahead(data), self.plan.micro_batches, model.row_shards)

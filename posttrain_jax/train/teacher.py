@@ -11,7 +11,7 @@ from posttrain_jax import types
 from posttrain_jax.data import batch, encode, entries, iterate, prompts
 from posttrain_jax.models import language_model, likeliest, platform, tokenizer
 from posttrain_jax.rollout import generate, sample
-from posttrain_jax.train import capacity, reference, rows
+from posttrain_jax.train import capacity, checks, reference, rows
 
 
 def write(
@@ -41,7 +41,8 @@ def write(
         batch_size: prompts that are answered at a time.
 
     Raises:
-        ValueError: the teacher has another tokenizer, says no words, or runs in several processes.
+        ValueError: the teacher has another tokenizer, says no words, knows too few positions, or runs in several
+            processes.
 
     Source: Kim and Rush 2016 (arXiv:1606.07947), with samples in the place of the mode.
     """
@@ -49,6 +50,7 @@ def write(
     draw = capacity.checked("sampling", generate.make_generate(model, sampling, count))
     found = []
     for one in iterate.one_pass(data, pad, batch_size=batch_size):
+        checks.positions(one.prompts.shape[1], sampling.max_new_tokens, model.config.max_position)
         asked = (rows.to_devices(model.row_sharding, x) for x in (one.prompts, one.prompt_lengths, one.group_ids))
         drawn = rows.to_host(draw(teacher.params, *asked, key).groups)
         for own, completions, lengths in zip(one.rows, drawn.completions, drawn.completion_lengths, strict=False):
@@ -93,9 +95,11 @@ def store(
         temperature: divides the teacher's logits; the student's are to be divided by the same.
 
     Raises:
-        ValueError: the teacher has another tokenizer, says no words, or runs in several processes.
+        ValueError: the teacher has another tokenizer, says no words, knows too few positions, or runs in several
+            processes; or the folder cannot be written to, or has no room.
     """
     model = _alone(teacher, words)
+    checks.writable(folder)
 
     def score(params, groups: types.Groups):
         return likeliest.of_tokens(model.logits(params, groups), count, model.layout, temperature=temperature)
@@ -104,6 +108,7 @@ def store(
     compiled = capacity.checked("the teacher's pass", compiled)
     writer = entries.Writer(folder, data, count)
     for one in iterate.one_pass(data, pad, batch_size=batch_size):
+        checks.positions(one.prompts.shape[1], one.completions.shape[2], model.config.max_position)
         groups = one.to_device(lambda x: rows.to_devices(model.row_sharding, x))
         ids, log_probs = rows.to_host(compiled(teacher.params, groups))
         for row, length in enumerate(one.completion_lengths):

@@ -222,17 +222,18 @@ def squeezed(world, train, nth):
     return train(world)
 
 
-def small_disk(world):
+def small_disk(world, do):
     usage = shutil.disk_usage("/")._replace(free=1000)
     world.patch.setattr(shutil, "disk_usage", lambda _: usage)
-    return demonstrate(world)
+    return do()
 
 
-def taught(world, recipe, **fixed):
+def taught(world, recipe, positions=64, **fixed):
     """Learn from teachers."""
     model = model_of()
     start = model.init(jax.random.key(0))
-    others = {role: reference.Fixed(model, start, words) for role, words in fixed.items()}
+    teacher = dataclasses.replace(model, config=dataclasses.replace(model.config, max_position=positions))
+    others = {role: reference.Fixed(teacher, start, words) for role, words in fixed.items()}
     pad = batch.Pad([batch.Bucket(4, 4)], WORDS.pad_id, 1)
     data = iterate.Batches(encoded(), pad, batch_size=4, seed=0)
     parts = offline.Offline(model, recipe, adamw(), data, fixed=others, tokenizer=WORDS)
@@ -459,7 +460,7 @@ BEFORE = {
     ),
     "an output folder without permission": (read_only, r"cannot be written to \(Permission denied\): give another one"),
     "a disk without room for checkpoints": (
-        small_disk,
+        lambda w: small_disk(w, lambda: demonstrate(w)),
         r"2 checkpoints take .* GiB and the disk of .* has 9.31e-07 GiB free: make room, give a folder on another disk",
     ),
     "sampling that cannot stop": (
@@ -580,6 +581,18 @@ PARTS = {
         lambda w: taught(w, gkd.GKD(), teacher=vocabulary.characters("abcde")),
         r"teacher.*tokenizer|tokenizer.*teacher",
     ),
+    "a teacher of fewer positions": (
+        lambda w: taught(w, gkd.GKD(), positions=7, teacher=WORDS),
+        r"prompts of 4 and completions of 4 tokens exceed the 7 positions",
+    ),
+    "no entries of a teacher": (
+        lambda w: entries.Writer(w.folder, alike(1), count=0),
+        r"0 entries of each token say nothing: store at least 1",
+    ),
+    "a disk without room for a teacher's entries": (
+        lambda w: small_disk(w, lambda: entries.Writer(w.folder, alike(1), count=999)),
+        r"999 entries of 16 tokens take .* GiB and the disk of .* has 9.31e-07 GiB free: store fewer, make room, or",
+    ),
     "a teacher whom nobody asks": (
         lambda w: taught(w, sft.SFT(), teacher=WORDS),
         r"SFT compares with no model: leave \['teacher'\] out",
@@ -671,6 +684,10 @@ FIRST = {
     "NaN in all rewards": (
         lambda w: practise(w, reward=lambda one: float("nan")),
         r"step 1: no completion was scored \(no reward applied\).* as of step 0",
+    ),
+    "a run with another reference": (
+        lambda w: (prefer(w), prefer(w, params=moved(of_one_device()), steps=3)),
+        r"holds a run with ref of checksum \w+, and this one has of checksum .*: go on with the same, or give another",
     ),
     "a run of another method and version": (
         other_version,

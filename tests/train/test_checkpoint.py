@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import functools
 import resource
@@ -193,7 +194,7 @@ def test_what_has_no_checkpoint_s_name_is_left_alone(tmp_path, saved, wanted):
 
 
 def test_a_foreign_checkpoint_is_refused_in_a_sentence(saved, wanted):
-    with pytest.raises(ValueError, match=r"where the run has .*resume with its model and optimizer"):
+    with pytest.raises(ValueError, match=r"where the run has .*resume with its model, precision and optimizer"):
         checkpoint.Checkpoints(saved).restore(wanted(optimizer.Muon))
 
 
@@ -253,6 +254,14 @@ def test_a_disk_without_any_room_is_told_once(tmp_path, start):
         checkpoints.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_checkpoint_in_another_precision_is_foreign_and_not_damaged(saved, wanted):
+    half = lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16, sharding=x.sharding)  # noqa: E731
+    other = dataclasses.replace(wanted(), params=jax.tree.map(half, wanted().params))
+    told = r"has \S+ of shape \(.*\) float32 where the run has \(.*\) bfloat16: resume with its model, precision and"
+    with pytest.raises(ValueError, match=told):
+        checkpoint.Checkpoints(saved).restore(other)
 
 
 def test_keeping_nothing_is_refused(tmp_path):
