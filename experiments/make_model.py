@@ -14,7 +14,7 @@ import tyro
 
 from posttrain_jax.data import fields, source
 from posttrain_jax.models import config, huggingface, language_model, sharding, vocabulary
-from posttrain_jax.train import command
+from posttrain_jax.train import checks, command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,7 @@ def main(c: Config) -> None:
     rows = c.source.read()
     texts = (fields.text(rows[index], name) for index in range(len(rows)) for name in c.text)
     words = vocabulary.byte_pairs(texts, c.vocab_size)
+    checks.writable(c.folder)
     shape = config.miniature(c.vocab_size, hidden_size=c.hidden_size, num_layers=c.num_layers)
     model = language_model.LanguageModel(shape, config.Compute(), sharding.make_mesh())
     params = model.init(jax.random.key(c.seed))

@@ -72,10 +72,10 @@ def main(c: Config) -> None:
     pad = prompts.Pad([c.max_prompt], words.pad_id)
     data = iterate.Batches(rows, pad, batch_size=c.prompts_per_step, seed=c.plan.seed)
     judge = c.judge and judging.load(c.judge, start, ensemble.mean, rereading.Reading(prompt_of, limits))
-    sampling = sample.Sampling(c.max_completion, words.stop_ids)
+    sampling, fixed = sample.Sampling(c.max_completion, words.stop_ids), reference.load(c.start, c.fixed)
     adamw = optimizer.make_optimizer(optimizer.AdamW(optimizer.Constant(c.learning_rate, warmup_steps=10)))
-    others = {"judge": judge, "fixed": reference.load(c.start, c.fixed), "refuse_equal_rewards": bool(c.judge)}
-    parts = online.Online(start.model, c.recipe, adamw, words, data, None, sampling, c.group_size, **others)
+    more = {"judge": judge or None, "fixed": fixed, "refuse_equal_rewards": bool(judge or not c.given)}
+    parts = online.Online(start.model, c.recipe, adamw, words, data, None, sampling, c.group_size, **more)
     state = online.run_online(parts, c.plan, start.params, loggers=[display.Display(c.plan.steps)])
     start.save(c.plan.folder / "model", state.params)
     rich.print(f"Curves: {plot.plot_run(c.plan.folder)}  Model: {c.plan.folder / 'model'}")

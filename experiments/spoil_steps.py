@@ -16,8 +16,8 @@ from typing import Annotated
 
 import tyro
 
-from posttrain_jax.data import source
-from posttrain_jax.train import command
+from posttrain_jax.data import fields, source
+from posttrain_jax.train import checks, command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +48,18 @@ def spoiled(steps: list[str], draw: random.Random) -> tuple[list[str], list[bool
 
 def main(c: Config) -> None:
     """Read, spoil, write."""
+    checks.writable(c.file.parent)
     rows, draw = c.source.read(), random.Random(c.seed)
-    parted = [rows[i]["answer"].split("\n")[:-1] for i in range(len(rows))]
+    parted = [fields.text(rows[i], "answer").split("\n")[:-1] for i in range(len(rows))]
     steps = [[line for line in lines if line.strip()] for lines in parted]
     told, labels = [], []
     for i, own in enumerate(steps):
         if own:
             completions, verdicts = spoiled(own, draw)
-            told.append(json.dumps({"prompt": rows[i]["question"], "completions": completions, "labels": verdicts}))
+            told.append(
+                json.dumps({"prompt": fields.text(rows[i], "question"), "completions": completions, "labels": verdicts})
+            )
             labels += [x for x in verdicts if x is not None]
-    c.file.parent.mkdir(parents=True, exist_ok=True)
     c.file.write_text("\n".join(told) + "\n", encoding="utf-8")
     print(f"{c.file}: {len(told):,} solutions, {len(labels):,} labelled steps, {sum(labels) / len(labels):.1%} right")
 

@@ -4,8 +4,7 @@ import math
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -208,6 +207,15 @@ def _moments(values: Float[Array, "P G"]) -> tuple[Int[Array, ""], Float[Array, 
     return jnp.sum(scored), masked.mean(values, scored), masked.variance(values, scored)
 
 
+def counted(mask: Bool[Array, "P G T"]) -> None:
+    """Some token of the first batch counts: of comparisons, some two completions of a prompt have other rewards."""
+    if not _some(mask):
+        raise ValueError(
+            f"no completion of the first batch, {mask.shape[1]} of each prompt, is compared with another, from which"
+            " nothing can be learned: draw at least two of each, and see that their rewards differ."
+        )
+
+
 def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> None:
     """Some token of the first batch is to be made likelier or less likely."""
     if _some(values):
@@ -222,27 +230,5 @@ def advantages(values: Float[Array, "P G T"], truncated: Bool[Array, "P G"]) -> 
 
 
 @jax.jit
-def _some(values: Float[Array, "P G T"]) -> Bool[Array, ""]:
-    return jnp.any(values != 0)
-
-
-@runtime_checkable
-class Numbering(Protocol):
-    """A recipe that remembers every prompt of the data by the number of its row."""
-
-    @property
-    def prompts(self) -> int:
-        """How many it can remember."""
-        ...
-
-
-def numbered(recipes: Iterable[Any], group_ids: Int[np.ndarray, "P"]) -> None:
-    """Recipes that remember prompts by their number have room for these."""
-    for recipe in [one for one in recipes if isinstance(one, Numbering)]:
-        with process.as_one():
-            if int(group_ids.max(initial=-1)) >= recipe.prompts:
-                raise ValueError(
-                    f"{type(recipe).__name__} remembers {recipe.prompts} prompts and the data hold row"
-                    f" {group_ids.max()}: set its `prompts` to the number of rows of the data (of the file, rows that"
-                    " were left out included)."
-                )
+def _some(values: Float[Array, "P G T"] | Bool[Array, "P G T"]) -> Bool[Array, ""]:
+    return jnp.any(values)

@@ -20,11 +20,11 @@ from posttrain_jax.rewards import sample as scoring
 from posttrain_jax.rollout import selection
 from posttrain_jax.train import (
     capacity,
-    checks,
     given,
     held,
     judging,
     metrics,
+    numbering,
     player,
     process,
     referee,
@@ -133,7 +133,7 @@ class Collector:
     ) -> Sampled:
         """Completions of the prompts, and their scores; `selection.ExhaustedError` in all where one cannot score."""
         with clock.phase("rollout"):
-            checks.numbered(held.within(self._recipe), prompts.group_ids)
+            numbering.check(held.within(self._recipe), prompts.group_ids)
             tokens, lengths, ids = map(self.put, (prompts.prompts, prompts.prompt_lengths, prompts.group_ids))
             answers = self.put(prompts.columns[prompting.GIVEN]) if self._arranged.given else None
             rollout = self._sampler(params, tokens, lengths, ids, key, answers, [row.example for row in prompts.rows])

@@ -93,8 +93,7 @@ def run_offline(
                 credited = jax.block_until_ready(give_credit(whole, ref.params, groups, columns, fixed))
                 batch, memory, ref_logps = credited
             if step == 1 and ref_params is None and recipe.needs_ref:
-                if ref_logps is None:
-                    ref_logps = score(ref.params, groups).logps
+                ref_logps = score(ref.params, groups).logps if ref_logps is None else ref_logps
                 checks.starts_at_reference(score(whole.params, groups).logps, ref_logps, groups.completion_mask)
             with clock.phase("update"):
                 state, learned = learn(state, groups, batch, None, journal.frozen, fixed)

@@ -227,23 +227,23 @@ class _Stages:
 
     def check_rollout(self, state: types.TrainState, found: experience.Experience) -> Array:
         """The policy's log-probabilities, `[P, G, T]`; refuses NaN parameters, and a sampler that is not the policy."""
-        whole, (rollout, _, sampled, *_) = lora.join(state.params, self._frozen), found
+        whole, (rollout, _, own, *_) = lora.join(state.params, self._frozen), found
         policy = self._score(whole, rollout.groups, rollout.kept_ids)
         if self._sampler.on_policy:
-            drawn = policy if sampled is rollout else self._score(whole, sampled.groups, sampled.kept_ids)
-            checks.agreement(sampled.sampler, drawn, self._sampler.own(sampled), whole)
+            drawn = policy if own is rollout else self._score(whole, own.groups, own.kept_ids)
+            checks.agreement(own.sampler, drawn, self._sampler.own(own), whole)
         return policy.logps
 
     def check_learning(
         self, policy: Array, start: PyTree | None, found: experience.Experience, credited: credit.Credited
     ) -> None:
         """Refuse what nothing can be learned from, and a divergence from a reference that is `start` itself."""
-        rollout = found.rollout
+        rollout, known = found.rollout, credited.ref_logps
         if self._parts.refuse_equal_rewards:
             checks.rewards(found.rewards.total)
+            checks.counted(credited.batch.completion_mask)
             if isinstance(credited.batch, types.PolicyBatch):
                 checks.advantages(credited.batch.advantages, rollout.truncated)
         if self._parts.recipe.needs_ref and start is not None:
-            known = credited.ref_logps
             ref = self._score(start, rollout.groups, rollout.kept_ids).logps if known is None else known
             checks.starts_at_reference(policy, ref, rollout.groups.completion_mask)

@@ -113,13 +113,13 @@ class Run:
         """
         checks.fit(model.abstract_params(), params)
         params, self.frozen = lora.split(params)
-        self.about |= provenance.of_weights("base", self.frozen, model.mesh)
-        self.about |= provenance.of_weights("ref", ref.still, model.mesh)
         wanted = update.abstract_state(model, optimizer, memory)
         moved = ref.abstract(wanted.params)
         checks.batch(iterate.ahead(data), self.plan.micro_batches, model.row_shards)
         with process.as_one():
             checks.disk(self._checkpoints.folder, (wanted, moved), self._saves_ahead())
+        self.about |= provenance.of_weights("base", self.frozen, model.mesh)
+        self.about |= provenance.of_weights("ref", ref.still, model.mesh)
         if self._checkpoints.latest() is None:
             key = jax.random.key(self.plan.seed)
             state = update.init_state(model, optimizer, key, params=reference.copy(params), memory=memory)

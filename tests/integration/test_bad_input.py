@@ -33,7 +33,7 @@ from posttrain_jax.models import config, pretrained, scalar_model, sharding, tok
 from posttrain_jax.recipes.distillation import gkd
 from posttrain_jax.recipes.likelihood import sft
 from posttrain_jax.recipes.policy import dcpo, gigpo, grao, grpo, ppo, remax
-from posttrain_jax.recipes.preference import dpo, kto, sparse_po
+from posttrain_jax.recipes.preference import dpo, kto, online_preference, sparse_po
 from posttrain_jax.recipes.reward_model import bradley_terry
 from posttrain_jax.rewards import combine, exact_match, pool
 from posttrain_jax.rollout import replay, sample, selection, turn
@@ -668,6 +668,10 @@ FIRST = {
     "groups of one": (
         lambda w: practise(w, group_size=1),
         r"all advantages of the first batch are 0 with a group_size of 1, .* compare at least two completions",
+    ),
+    "groups of one for a recipe of pairs": (
+        lambda w: practise(w, group_size=1, recipe=online_preference.OnlinePreference()),
+        r"no completion of the first batch, 1 of each prompt, is compared with another, .*: draw at least two of each",
     ),
     "NaN in the parameters (demonstrations)": (
         lambda w: demonstrate(w, params=spoilt_params()),

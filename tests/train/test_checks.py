@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from posttrain_jax import types
-from posttrain_jax.recipes.policy.dcpo import DCPO
-from posttrain_jax.recipes.policy.grpo import GRPO
 from posttrain_jax.train import checks
 
 MASK = jnp.ones((2, 2, 3), bool).at[1, 1].set(False)
@@ -74,8 +72,9 @@ def test_advantages_that_are_all_zero_are_refused():
         checks.advantages(jnp.zeros((2, 1, 3)), whole.at[0].set(True))
 
 
-def test_prompts_that_a_recipe_cannot_remember_are_refused():
-    checks.numbered([DCPO(prompts=4)], np.asarray([3, 0, -1]))
-    checks.numbered([GRPO()], np.asarray([3]))
-    with pytest.raises(ValueError, match="DCPO remembers 4 prompts and the data hold row 4: set its `prompts`"):
-        checks.numbered([DCPO(prompts=4)], np.asarray([3, 4, 0]))
+def test_a_batch_that_compares_nothing_is_refused():
+    checks.counted(MASK)
+    with pytest.raises(
+        ValueError, match="no completion of the first batch, 2 of each prompt, is compared with another"
+    ):
+        checks.counted(jnp.zeros_like(MASK))
