@@ -118,6 +118,7 @@ OFFLINE = {
 """A recipe, rows, their limits, and how the command line says that they are read."""
 
 
+# lists with numbers of each completion: the most that a row holds; how rows are read is held in `data/`
 @pytest.mark.parametrize("name", sparing.names(OFFLINE, "graded"))
 def test_given_completions(tmp_path, saved, name):
     recipe, rows, limits, words = OFFLINE[name]

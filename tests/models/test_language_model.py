@@ -76,7 +76,6 @@ def assert_same_leaves(ours, expected, *, rtol=5e-5):
             {"output_bias": True, "mlp_bias": True, "rope_scaling": LLAMA3, "qk_norm": False},
             {"P": 2, "S": 40, "G": 2, "T": 2},
             id="all biases, llama3 rope, a prompt much longer than the completion",
-            marks=pytest.mark.slow,
         ),
         pytest.param(
             {**PLAIN, "num_kv_heads": 1, "head_dim": 12, "num_layers": 1},

@@ -57,6 +57,7 @@ AGREEING = {
 }
 
 
+# all that changes the distribution at once; all tokens on one device: `test_turn.py`
 @pytest.mark.parametrize("way", sparing.some(AGREEING, "truncated on eight"))
 def test_sampler_and_trainer_agree_in_float32(way):
     """Within 1e-5 times the largest logit (of those drawn: at least 1)."""

@@ -89,7 +89,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("way", sparing.some(CUTS, "nucleus of 6"))
+@pytest.mark.parametrize("way", sparing.some(CUTS, "of a large vocabulary", "nucleus of 6"))
 def test_the_same_tokens_however_vocabulary_and_rows_are_cut(way):
     vocab, options = way
     sampling = dataclasses.replace(ONE, **options)

@@ -65,7 +65,7 @@ def loss(tiny, recipe, size, rows):
     return jax.device_get((recipe.loss(model.token_stats(params, groups), batch)[0], memory))
 
 
-@pytest.mark.parametrize("way", sparing.some(RECIPES, "AOT sorted margins", "beta-DPO"))
+@pytest.mark.parametrize("way", sparing.some(RECIPES, "AOT sorted margins", "beta-DPO", "TRPA pairs"))
 def test_meshes_and_micro_batches_change_nothing(tiny, way):
     recipe, size = way
     expected = step(tiny, recipe, size, data=1, micro_batches=1)

@@ -64,6 +64,7 @@ def setting(model, recipe, **changes):
     return parts(model, recipe=recipe, **(given | changes))
 
 
+# its lists are of the whole group; how pairs are chosen is held in `losses/test_pairing.py`
 @pytest.mark.parametrize("recipe", sparing.some(RECIPES, "ranked"))
 def test_rewards_rise(tmp_path, model, recipe):
     moving = reference.Moving(1.0, every=4) if recipe in (RECIPES["SPPO"], RECIPES["win rates"]) else None

@@ -39,6 +39,7 @@ RECIPES = {
 }
 
 
+# memory by prompt; memory beside a moving reference is resumed in `test_credit.py`
 @pytest.mark.parametrize("recipe", sparing.some(RECIPES, "DCPO"))
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, model, recipe):
     moving = reference.Moving(0.5, every=2) if isinstance(recipe, ares.ARES) else None

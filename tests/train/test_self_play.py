@@ -38,6 +38,7 @@ def start(model):
     return model.init(jax.random.key(0))
 
 
+# its opponent moves and its pairs are all of a group; the others differ in the loss, which the battery holds
 @pytest.mark.parametrize("name", sparing.names(RECIPES, "sppo"))
 def test_what_the_judge_prefers_becomes_likelier(tmp_path, model, start, name):
     recipe, changes = RECIPES[name]

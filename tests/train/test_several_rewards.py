@@ -69,6 +69,7 @@ RULES = (
 RULES = {type(rule).__name__: rule for rule in RULES}
 
 
+# rules differ in one function of a multiplier, held by hand in `losses/test_multiplier.py`; the loop is the same
 @pytest.mark.parametrize("rule", sparing.some(RULES, "DualAscent"))
 def test_every_rule_brings_a_reward_of_weight_0_towards_its_limit(tmp_path, model, start, rule):
     recipe = constrained.Constrained((limit.AtLeast("b", 0.6),), rule, PLAIN)

@@ -55,7 +55,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", sparing.some(RECIPES, "branch_grpo"))
+@pytest.mark.parametrize("recipe", sparing.some(RECIPES, "remax", "branch_grpo"))
 def test_a_policy_learns(tmp_path, parts, recipe):
     parts = dataclasses.replace(parts, recipe=recipe)
     online.run_online(parts, run.Plan(tmp_path, steps=10), parts.model.init(jax.random.key(0)))

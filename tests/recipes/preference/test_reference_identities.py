@@ -1,6 +1,7 @@
 """What every loss keeps that reads the policy beside a reference alone: shifts of both, and exchanges."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -141,8 +142,14 @@ def run(recipe, policy, ref, mask=RANDOM_MASK, kl=KL, columns=COLUMNS, masks=Non
 
 def differentiate(recipe, batch, policy, kl=KL, masks=None):
     given = dataclasses.replace(stats(policy), divergences={"kl": kl}, masks=masks or {})
-    value, gradient = jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(given)
+    value, gradient = stepped(recipe, given, batch)
     return value, gradient.logps
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def stepped(recipe, policy, batch):
+    """Compiled once for all that a recipe is asked."""
+    return jax.value_and_grad(lambda policy: recipe.loss(policy, batch)[0])(policy)
 
 
 def shift(chosen=1.7, rejected=-0.6):
