@@ -133,5 +133,6 @@ def gather_width(weight: Float[Array, "..."], rules: Rules, axis: int) -> Float[
     """
     if rules.width is None:
         return varying(weight, *ROWS)
-    gathered = lax.all_gather(weight, rules.width, axis=axis, tiled=True)
-    return varying(gathered, *(axis for axis in ROWS if axis != rules.width))
+    if lax.axis_size(rules.width) > 1:  # of one device a gather would still copy, and on a CPU transpose, the weight
+        weight = lax.all_gather(weight, rules.width, axis=axis, tiled=True)
+    return varying(weight, *(axis for axis in ROWS if axis != rules.width))

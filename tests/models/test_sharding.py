@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
@@ -33,3 +34,21 @@ def test_specs():
     assert sharding.TRAINING_RULES.spec("down", stacked=True) == PartitionSpec(None, "tensor", "fsdp")
     assert sharding.SAMPLING_RULES.spec("down", stacked=True) == PartitionSpec(None, "tensor", None)
     assert sharding.TRAINING_RULES.spec("query_bias", stacked=True) == PartitionSpec(None, "tensor")
+
+
+@pytest.mark.parametrize("fsdp", [1, 2])
+def test_a_width_is_gathered_only_where_it_is_cut(fsdp):
+    mesh, rules = sharding.make_mesh(data=2, fsdp=fsdp), sharding.TRAINING_RULES
+    cut, whole = rules.spec("embedding", stacked=False), PartitionSpec(("data", "fsdp", "tensor"))
+
+    def loss(table, scale):
+        gathered = jax.shard_map(
+            lambda table: sharding.gather_width(table, rules, axis=1), mesh=mesh, in_specs=cut, out_specs=whole
+        )
+        return jnp.sum(gathered(table).reshape(-1, *table.shape) * scale)
+
+    table, scale = jnp.arange(8.0).reshape(4, 2), jnp.arange(2.0 * fsdp).reshape(-1, 1, 1) + 1
+    value, gradient = jax.jit(jax.value_and_grad(loss))(table, scale)
+    assert ("all_gather" in str(jax.make_jaxpr(loss)(table, scale))) == (fsdp > 1)
+    assert value == scale.sum() * table.sum()
+    assert (gradient == scale.sum()).all()
