@@ -1,10 +1,12 @@
-"""What the processes of one run do as one: agree, and speak with one voice."""
+"""What the processes of one run do as one: agree, speak with one voice, and keep others out of its folder."""
 
 import contextlib
+import pathlib
 import sys
 import zlib
 from collections.abc import Iterator
 
+import filelock
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -65,3 +67,32 @@ def agree(text: str, otherwise: str) -> None:
             f"process {different[0]} of {len(sums)} {otherwise}: give every host the same command, the same data, and"
             " a folder on storage that all of them share."
         )
+
+
+class Lock:
+    """The first process keeps others from training in `folder`, until it lets go of it or ends, in whatever way.
+
+    Storage that knows no locks is taken as it is.
+
+    Raises:
+        ValueError: another run is under way in the folder.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._file = filelock.FileLock(folder / "run.lock", timeout=0)
+        if jax.process_index() > 0:
+            return
+        try:
+            self._file.acquire()
+        except filelock.Timeout as error:
+            raise ValueError(
+                f"another process is training in {folder}: wait until it has ended, or give another folder."
+            ) from error
+        except OSError:
+            return
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._file.is_locked:
+            pathlib.Path(self._file.lock_file).unlink(missing_ok=True)
+            self._file.release()

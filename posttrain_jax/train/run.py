@@ -62,10 +62,13 @@ class Run:
             plan: see `Plan`.
             about: what is run, in words; stored with the run.
             loggers: beside the JSON lines.
+
+        Raises:
+            ValueError: the folder cannot be written to, or another process trains in it.
         """
         folder = pathlib.Path(plan.folder)
         with process.as_one():
-            self._made = checks.writable(folder)
+            self._made, self._lock = checks.writable(folder), process.Lock(folder)
         self.plan, self.about = plan, provenance.complete(about)
         self._checkpoints = checkpoint.Checkpoints(folder / "checkpoints", keep=plan.keep)
         self.start = 0
@@ -88,6 +91,7 @@ class Run:
             self._checkpoints.close()
         finally:
             self._logger.close()
+            self._lock.release()
             provenance.withdraw(pathlib.Path(self.plan.folder), made=self._made)
             self._interruption.__exit__()
 

@@ -37,7 +37,18 @@ from posttrain_jax.recipes.preference import dpo, kto, online_preference, sparse
 from posttrain_jax.recipes.reward_model import bradley_terry
 from posttrain_jax.rewards import combine, exact_match, pool
 from posttrain_jax.rollout import replay, sample, selection, turn
-from posttrain_jax.train import capacity, evaluate, judging, offline, online, optimizer, provenance, reference, run
+from posttrain_jax.train import (
+    capacity,
+    evaluate,
+    judging,
+    offline,
+    online,
+    optimizer,
+    process,
+    provenance,
+    reference,
+    run,
+)
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 WORDS = vocabulary.characters("abcd=")
@@ -281,6 +292,15 @@ def a_file_there(world):
     return demonstrate(world, folder=pathlib.Path(world.write("taken", "")))
 
 
+def taken_folder(world):
+    (world.folder / "run").mkdir()
+    other = process.Lock(world.folder / "run")
+    try:
+        return demonstrate(world)
+    finally:
+        other.release()
+
+
 def name(tensor):
     return f"model.layers.1.{tensor}.weight"
 
@@ -442,6 +462,10 @@ BEFORE = {
     "an output folder that is a file": (
         a_file_there,
         r"the folder .*taken cannot be written to \(File exists\): give another one, or mend its permissions",
+    ),
+    "an output folder that another run trains in": (
+        taken_folder,
+        r"another process is training in .*run: wait until it has ended, or give another folder",
     ),
     "steps without a label": (
         lambda w: solutions.encode(

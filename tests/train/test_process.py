@@ -1,5 +1,10 @@
 """Of one process; of several: tests/integration/test_processes.py."""
 
+import errno
+import subprocess
+import sys
+
+import filelock
 import pytest
 
 from posttrain_jax.train import process
@@ -31,3 +36,38 @@ def test_refusals_of_other_kinds_keep_theirs():
         raise RuntimeError
     with pytest.raises(ValueError, match="bad"), process.as_one(RuntimeError):
         raise ValueError("bad")
+
+
+def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
+    held = process.Lock(tmp_path)
+    with pytest.raises(ValueError, match=r"another process is training in .*: wait until it has ended, or give anoth"):
+        process.Lock(tmp_path)
+    held.release()
+    assert not list(tmp_path.iterdir())
+    process.Lock(tmp_path).release()
+
+
+def test_a_killed_process_lets_go_of_its_folder(tmp_path):
+    keep = f"""
+import pathlib
+from posttrain_jax.train import process
+lock = process.Lock(pathlib.Path({str(tmp_path)!r}))
+print("kept", flush=True)
+input()
+"""
+    other = subprocess.Popen([sys.executable, "-c", keep], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"kept\n"
+        with pytest.raises(ValueError, match="another process is training in"):
+            process.Lock(tmp_path)
+        other.kill()
+    process.Lock(tmp_path).release()
+
+
+def test_storage_without_locks_is_taken_as_it_is(tmp_path, monkeypatch):
+    def refuse(self):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    process.Lock(tmp_path).release()
